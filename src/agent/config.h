@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's configuration, made by the server and handed over at creation (and later by the
+ * internal route POST /init, which replaces it). JSON:
+ *
+ *   {"sandboxId":"i…","templateId":"base","envs":{"K":"V"},"defaultUser":"user",
+ *    "defaultWorkdir":"/home/user","memoryBytes":536870912,"cpuMillis":2000}
+ *
+ * envs holds the sandbox-global variables complete (E2B_SANDBOX and friends, the template's, those
+ * of create), in the order of protocol.md 5.2. Unknown members are ignored. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct agent_env {
+    char *name;
+    char *value;
+};
+
+struct agent_config {
+    char *sandbox_id;
+    char *template_id;
+    char *default_user;    /* NULL: none configured */
+    char *default_workdir; /* NULL: the user's home */
+    struct agent_env *envs;
+    size_t env_count;
+    uint64_t memory_bytes; /* the sandbox's limit; 0: none */
+    uint32_t cpu_millis;   /* thousandths of a CPU; 0: no limit */
+};
+
+/* Parses JSON text. On success *config is replaced (its old content freed); on failure it is
+ * untouched and err says what is wrong where. 0 or negative errno. */
+int agent_config_parse(const char *json, size_t len, struct agent_config *config, struct err *err);
+void agent_config_done(struct agent_config *config);
+/* Value of a global variable, or NULL. Valid until the configuration changes. */
+const char *agent_config_env(const struct agent_config *config, const char *name);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What server and launcher say to each other: a small closed set of messages over one SEQPACKET
+ * socket, each a fixed struct, size-checked, plus one byte string at most.
+ *
+ * The server sends struct launcher_request, followed by `config_len` bytes in the same message.
+ * The launcher answers each request with struct launcher_reply carrying the same serial, in any
+ * order (creations run side by side), and sends LAUNCHER_GONE on its own when a sandbox ends.
+ * All text fields are NUL-terminated and zero-padded; ids match [a-z0-9]{1,31}, template names
+ * [a-z0-9._-]{1,63} not starting with a dot. Anything else is refused, since the launcher is root
+ * and trusts nobody. */
+#pragma once
+
+#include <stdint.h>
+
+enum { LAUNCHER_VERSION = 1, LAUNCHER_CONFIG_MAX = 128 * 1024 };
+
+enum launcher_op {
+    LAUNCHER_CREATE = 1, /* make a sandbox; the reply comes when its agent.sock accepts */
+    LAUNCHER_DESTROY,    /* end it and remove all of it; idempotent: unknown id is success. The reply
+                            comes when its processes are dead; removal of files may go on */
+    LAUNCHER_FREEZE,     /* stop all its processes in place */
+    LAUNCHER_THAW,
+    LAUNCHER_LIST,       /* one reply per live sandbox (more = 1), then one with more = 0, id "" */
+    LAUNCHER_USAGE,      /* cgroup readings */
+    LAUNCHER_GONE,       /* launcher -> server, serial 0: this sandbox's init has ended */
+};
+
+struct launcher_limits {
+    uint64_t memory_bytes; /* 0: no limit */
+    uint32_t cpu_millis;   /* thousandths of a CPU; 0: no limit */
+    uint32_t pids;         /* 0: no limit */
+    uint64_t disk_bytes;   /* 0: no limit */
+};
+
+struct launcher_request {
+    uint32_t version; /* LAUNCHER_VERSION */
+    uint32_t op;      /* enum launcher_op */
+    uint64_t serial;  /* > 0, chosen by the server */
+    char id[32];
+    char template_name[64];         /* CREATE: directory below --templates */
+    struct launcher_limits limits;  /* CREATE */
+    uint32_t allow_internet;        /* CREATE: 0 = no route out at all */
+    uint32_t config_len;            /* CREATE: agent's first configuration (JSON, opaque here) */
+};
+
+struct launcher_usage {
+    uint64_t cpu_ns;       /* total since creation */
+    uint64_t memory_bytes; /* in use, page cache included */
+    uint64_t cache_bytes;
+    uint64_t disk_bytes;   /* written to the sandbox's own layer, file system granularity */
+    uint32_t pids;
+    uint32_t oom_kills;
+};
+
+struct launcher_reply {
+    uint32_t version;
+    uint32_t op; /* of the request, or LAUNCHER_GONE */
+    uint64_t serial;
+    char id[32];
+    uint32_t code;     /* enum err_code; ERR_OK = 0 */
+    int32_t os;        /* errno behind it or 0 */
+    char message[248]; /* which step failed, on what */
+    int32_t pid;       /* CREATE, LIST: init as the host sees it */
+    uint32_t more;     /* LIST */
+    uint32_t frozen;   /* LIST */
+    struct launcher_usage usage; /* USAGE */
+};
