@@ -3,6 +3,8 @@
  * callback in pieces of at most 64 KiB, so a bomb is bounded by what the callback accepts. */
 #pragma once
 
+#include <stddef.h>
+
 #include "base/err.h"
 
 struct inflate;
