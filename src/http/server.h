@@ -35,7 +35,8 @@ struct http_server_options {
     unsigned max_connections; /* above it new ones wait in the backlog; 0: no limit */
 };
 
-/* Serves a listening socket (taken over; made non-blocking). 0 or -errno. */
+/* Serves a listening socket (taken over; made non-blocking). Ignores SIGPIPE in the whole process.
+ * 0 or -errno. */
 int http_server_open(uv_loop_t *loop, int listen_fd, const struct http_server_options *options,
                      struct http_server **ret);
 /* Stops accepting and closes connections that are idle; busy ones end after their response. */
