@@ -34,7 +34,7 @@ VARIABLES = ("E2B_API_KEY", "E2B_API_URL", "E2B_SANDBOX_URL")
 
 
 def eventually(check, timeout=10.0, what="condition"):
-    """The first true result of check(); for what has no event to wait for. Fails at the deadline."""
+    """The first true result of check(); when there is no event to wait for."""
     pause = threading.Event()
     deadline = time.monotonic() + timeout
     delay = 0.002
@@ -56,6 +56,7 @@ class Server:
 
     def __init__(self, directory=None, ephemeral=True, extra=()):
         self.directory = Path(directory or tempfile.mkdtemp(prefix="carrel-e2e-"))
+        self.directory.chmod(0o755)  # the server gives up root
         self.owns_directory = directory is None
         self.state = self.directory / "state"
         self.run = self.directory / "run"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Malformed and hostile input: a clear answer or a closed connection, and everything else goes on."""
+"""Malformed and hostile input: a clear answer or a closed connection; all else goes on."""
 
 import gzip
 import json
