@@ -49,7 +49,8 @@ typedef void rpc_async_fn(struct agent *agent, const struct rpc_request *request
 /* One request message, many answers: opens an rpc_stream on request->exchange. The body has been
  * read. */
 typedef void rpc_server_stream_fn(struct agent *agent, const struct rpc_request *request, json_t *in);
-/* Many request messages: reads the body of request->exchange itself. */
+/* Many request messages: reads the body of request->exchange itself. Nothing of request outlives the
+ * call but the exchange. */
 typedef void rpc_client_stream_fn(struct agent *agent, const struct rpc_request *request);
 
 /* The handler of the agent's http_server: looks the request up and calls. arg is the agent. */

@@ -25,9 +25,16 @@ struct rpc_head {
     bool streaming;       /* application/connect+…, errors travel in the end-of-stream frame */
     int64_t timeout_ns;   /* Connect-Timeout-Ms; -1: none */
     int64_t keepalive_ns; /* Keepalive-Ping-Interval */
-    struct str user;      /* of Authorization: Basic; .p == NULL: none given. Points into user_text */
+    bool user_given;      /* by Authorization: Basic */
+    uint16_t user_len;
     char user_text[256];
 };
+
+/* The user named in the request; .p == NULL when none is. Lives as long as the head. */
+static inline struct str rpc_head_user(const struct rpc_head *head)
+{
+    return (struct str){head->user_given ? head->user_text : NULL, head->user_len};
+}
 
 /* Whether the Content-Type is one that a method of this kind takes; sets codec and streaming. When
  * it is not, the caller answers with rpc_respond_unsupported. */

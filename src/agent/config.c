@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's configuration. */
+#include "agent/config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "rpc/connect.h"
+#include "rpc/jsonx.h"
+
+static void free_envs(struct agent_env *envs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(envs[i].name);
+        free(envs[i].value);
+    }
+    free(envs);
+}
+
+void agent_config_done(struct agent_config *config)
+{
+    free(config->sandbox_id);
+    free(config->template_id);
+    free(config->default_user);
+    free(config->default_workdir);
+    free_envs(config->envs, config->env_count);
+    *config = (struct agent_config){0};
+}
+
+/* An empty text counts as not configured. */
+static int text_copy(const json_t *in, const char *name, char **ret, struct err *err)
+{
+    struct str text;
+    int rc = jsonx_text(in, name, &text, err);
+    if (rc == 1 && text.len)
+        *ret = xstrndup(text.p, text.len);
+    return rc;
+}
+
+static int parse_envs(const json_t *in, struct agent_config *config, struct err *err)
+{
+    json_t *envs = NULL, *value;
+    const char *name;
+    int rc = jsonx_object(in, "envs", &envs, err);
+    if (rc <= 0)
+        return rc;
+    config->envs = xcalloc(json_object_size(envs), sizeof *config->envs);
+    json_object_foreach(envs, name, value) {
+        if (!*name || strchr(name, '=') || !json_is_string(value))
+            return err_set(err, ERR_INVALID, 0, "field 'envs' has a bad name or value at '%.64s'",
+                           name);
+        config->envs[config->env_count++] =
+            (struct agent_env){xstrdup(name), xstrdup(json_string_value(value))};
+    }
+    return 0;
+}
+
+static int parse_limits(const json_t *in, struct agent_config *config, struct err *err)
+{
+    int64_t memory = 0;
+    int rc = jsonx_i64(in, "memoryBytes", &memory, err);
+    if (rc >= 0)
+        rc = jsonx_u32(in, "cpuMillis", &config->cpu_millis, err);
+    if (rc < 0)
+        return rc;
+    if (memory < 0)
+        return err_set(err, ERR_INVALID, 0, "field 'memoryBytes' must not be negative");
+    config->memory_bytes = (uint64_t)memory;
+    return 0;
+}
+
+static int parse_members(const json_t *in, struct agent_config *config, struct err *err)
+{
+    int rc = text_copy(in, "sandboxId", &config->sandbox_id, err);
+    if (rc >= 0)
+        rc = text_copy(in, "templateId", &config->template_id, err);
+    if (rc >= 0)
+        rc = text_copy(in, "defaultUser", &config->default_user, err);
+    if (rc >= 0)
+        rc = text_copy(in, "defaultWorkdir", &config->default_workdir, err);
+    if (rc >= 0)
+        rc = parse_envs(in, config, err);
+    if (rc >= 0)
+        rc = parse_limits(in, config, err);
+    if (rc >= 0 && config->default_workdir && config->default_workdir[0] != '/')
+        return err_set(err, ERR_INVALID, 0, "field 'defaultWorkdir' must be an absolute path");
+    return rc < 0 ? rc : 0;
+}
+
+int agent_config_parse(const char *json, size_t len, struct agent_config *config, struct err *err)
+{
+    struct agent_config fresh = {0};
+    json_t *in;
+    int rc = rpc_decode((struct str){json, len}, &in, err);
+    if (rc < 0)
+        return rc;
+    rc = parse_members(in, &fresh, err);
+    json_decref(in);
+    if (rc < 0) {
+        agent_config_done(&fresh);
+        return rc;
+    }
+    agent_config_done(config);
+    *config = fresh;
+    return 0;
+}
+
+const char *agent_config_env(const struct agent_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->env_count; i++)
+        if (strcmp(config->envs[i].name, name) == 0)
+            return config->envs[i].value;
+    return NULL;
+}
