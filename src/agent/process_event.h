@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ProcessEvents as envelopes ready to be sent (protocol.md 4.4). Data events are the hot path: they
+ * are written straight into the buffer. */
+#pragma once
+
+#include "agent/process.h"
+#include "base/buf.h"
+
+#define PROCESS_EVENT_KEEPALIVE STR("{\"event\":{\"keepalive\":{}}}")
+
+/* Upper bound of a data event's envelope for n bytes of output. */
+#define PROCESS_EVENT_SIZE(n) (64 + ((n) + 2) / 3 * 4)
+
+/* Each appends one envelope. 0 or -ENOBUFS. */
+int process_event_start(struct buf *out, pid_t pid);
+int process_event_data(struct buf *out, const struct spool_chunk *chunk);
+int process_event_end(struct buf *out, const struct process_end *end);

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The service process.Process: messages in, calls of agent/process.h, answers out. */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "agent/env.h"
+#include "agent/handlers.h"
+#include "agent/process.h"
+#include "agent/process_stream.h"
+#include "agent/resolve.h"
+#include "base/mem.h"
+
+/* The process named by a message. */
+static int find(struct agent *agent, const json_t *in, bool finished_too, struct process **ret,
+                struct err *err)
+{
+    struct process_selector selector;
+    int rc = process_selector_parse(in, &selector, err);
+    return rc < 0 ? rc : process_find(agent->processes, &selector, finished_too, ret, err);
+}
+
+/* ---- unary ---- */
+
+static void add_info(const struct process *p, void *arg)
+{
+    json_array_append_new(arg,
+                          process_info_json(process_config_of(p), (uint32_t)process_pid(p)));
+}
+
+int rpc_process_list(struct agent *agent, const struct rpc_request *request, json_t *in,
+                     json_t **ret_out, struct err *err)
+{
+    json_t *list = json_array();
+    process_each(agent->processes, add_info, list);
+    *ret_out = json_object();
+    if (json_array_size(list))
+        json_object_set(*ret_out, "processes", list);
+    json_decref(list);
+    return 0;
+}
+
+int rpc_process_update(struct agent *agent, const struct rpc_request *request, json_t *in,
+                       json_t **ret_out, struct err *err)
+{
+    struct process *p;
+    struct process_size size = {0};
+    int rc = find(agent, in, false, &p, err);
+    if (rc >= 0)
+        rc = process_size_parse(in, &size, err);
+    if (rc < 0 || !size.given)
+        return rc;
+    return process_resize(p, size.cols, size.rows, err);
+}
+
+int rpc_process_send_signal(struct agent *agent, const struct rpc_request *request, json_t *in,
+                            json_t **ret_out, struct err *err)
+{
+    struct process *p;
+    int number;
+    int rc = find(agent, in, false, &p, err);
+    if (rc >= 0)
+        rc = process_signal_parse(in, &number, err);
+    return rc < 0 ? rc : process_signal(p, number, err);
+}
+
+int rpc_process_close_stdin(struct agent *agent, const struct rpc_request *request, json_t *in,
+                            json_t **ret_out, struct err *err)
+{
+    struct process *p;
+    int rc = find(agent, in, false, &p, err);
+    return rc < 0 ? rc : process_close_input(p, err);
+}
+
+/* ---- Start and Connect ---- */
+
+/* The directory to start in: as asked, else the sandbox's default, else the user's home. Owned. */
+static int start_directory(struct agent *agent, const struct rpc_request *request,
+                           const struct process_config *config, char **ret, struct err *err)
+{
+    _cleanup_free_ char *path = NULL;
+    struct stat st;
+    int rc = resolve_path(request->user, agent->config.default_workdir,
+                          str_from(config->cwd ? config->cwd : ""), &path, err);
+    if (rc < 0)
+        return rc;
+    if (stat(path, &st) < 0)
+        return err_set(err, ERR_INVALID, 0, "cwd '%.128s' %s", path,
+                       errno == ENOENT || errno == ENOTDIR ? "does not exist"
+                                                           : "cannot be looked at");
+    if (!S_ISDIR(st.st_mode))
+        return err_set(err, ERR_INVALID, 0, "cwd '%.128s' is not a directory", path);
+    *ret = TAKE_PTR(path);
+    return 0;
+}
+
+static int start(struct agent *agent, const struct rpc_request *request,
+                 struct process_start_request *message, struct process **ret, struct err *err)
+{
+    _cleanup_free_ char *cwd = NULL;
+    int rc = start_directory(agent, request, &message->config, &cwd, err);
+    if (rc < 0)
+        return rc;
+    char **env = env_build(&agent->config, request->user, message->config.envs,
+                           message->config.env_count);
+    rc = process_start(agent->processes, message, request->user, env, cwd, ret, err);
+    env_free(env);
+    return rc;
+}
+
+void rpc_process_start(struct agent *agent, const struct rpc_request *request, json_t *in)
+{
+    struct process_start_request message;
+    struct process *p;
+    struct err err;
+    if (process_start_parse(in, &message, &err) < 0) {
+        rpc_respond_error(request->exchange, request->head, &err);
+        return;
+    }
+    int rc = start(agent, request, &message, &p, &err);
+    process_start_done(&message);
+    if (rc < 0) {
+        rpc_respond_error(request->exchange, request->head, &err);
+        return;
+    }
+    if (request->head->timeout_ns >= 0)
+        process_set_deadline(p, request->head->timeout_ns);
+    process_stream_open(p, request, true);
+}
+
+void rpc_process_connect(struct agent *agent, const struct rpc_request *request, json_t *in)
+{
+    struct process *p;
+    struct err err;
+    if (find(agent, in, true, &p, &err) < 0)
+        rpc_respond_error(request->exchange, request->head, &err);
+    else
+        process_stream_open(p, request, false);
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starts one process as a user. */
+#include "agent/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/terminal.h"
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/mem.h"
+
+enum {
+    STACK_SIZE = 64 << 10,
+    PATHS_MAX_BYTES = 1 << 20,
+    OOM_SCORE = 100, /* a command goes before the agent does */
+    EXIT_NOT_FOUND = 127,
+    EXIT_NOT_EXECUTABLE = 126,
+};
+
+static struct {
+    bool done;
+    struct rlimit descriptors; /* as we found it, for the children */
+    int oom_fd;                /* own oom_score_adj, or -1 */
+    char oom_own[16];          /* its text */
+    char *stack;               /* of the child until its exec; one at a time */
+} setup;
+
+/* ---- once ---- */
+
+static void reset_dispositions(void)
+{
+    struct sigaction action, standard = {.sa_handler = SIG_DFL};
+    for (int signal_number = 1; signal_number < NSIG; signal_number++)
+        if (sigaction(signal_number, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
+            sigaction(signal_number, &standard, NULL);
+    struct sigaction ignored = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignored, NULL);
+}
+
+/* A child inherits the score that its parent has at that moment, so the parent takes the children's
+ * score for the time of the call. Writing into the child's own file is not possible: until it has
+ * become its program it shares our memory, which is not dumpable. */
+static void open_oom_score(void)
+{
+    setup.oom_fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    if (setup.oom_fd < 0)
+        return;
+    ssize_t n = read(setup.oom_fd, setup.oom_own, sizeof setup.oom_own - 1);
+    int64_t own;
+    struct str text = {setup.oom_own, n > 0 ? (size_t)n : 0};
+    if (text.len && text.p[text.len - 1] == '\n')
+        text.len--;
+    setup.oom_own[text.len] = '\0';
+    if (str_to_i64(text, -1000, 1000, &own) < 0 || own >= OOM_SCORE)
+        fd_closep(&setup.oom_fd);
+}
+
+void spawn_setup(void)
+{
+    if (setup.done)
+        return;
+    setup.done = true;
+    reset_dispositions();
+    open_oom_score();
+    if (getrlimit(RLIMIT_NOFILE, &setup.descriptors) < 0)
+        setup.descriptors = (struct rlimit){1024, 1024};
+    struct rlimit all = {setup.descriptors.rlim_max, setup.descriptors.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &all);
+}
+
+static void set_oom_score(const char *text)
+{
+    if (setup.oom_fd >= 0 && pwrite(setup.oom_fd, text, strlen(text), 0) < 0)
+        fd_closep(&setup.oom_fd);
+}
+
+/* ---- in the child ---- */
+
+enum stage { STAGE_NONE, STAGE_TERMINAL, STAGE_USER, STAGE_DIRECTORY, STAGE_EXEC };
+
+/* Shared with the child, which runs in our memory while we wait. */
+struct child {
+    const struct spawn_request *request;
+    const char *paths; /* what to try, one after another, each NUL-terminated; "" ends */
+    char **script;     /* argv with two free places in front: for a file without #! */
+    int stdio[3];
+    bool switch_user;
+    enum stage stage; /* where it failed */
+    int error;
+};
+
+static _Noreturn void child_exit(int status)
+{
+    for (;;)
+        syscall(SYS_exit_group, status);
+}
+
+static _Noreturn void child_fail(struct child *c, enum stage stage)
+{
+    c->error = errno;
+    c->stage = stage;
+    child_exit(EXIT_NOT_FOUND);
+}
+
+/* Raw calls: glibc's wrappers would signal our other threads to do the same. */
+static bool child_become_user(const struct passwd_user *user)
+{
+    return syscall(SYS_setgroups, user->group_count, user->groups) == 0 &&
+           syscall(SYS_setresgid, user->gid, user->gid, user->gid) == 0 &&
+           syscall(SYS_setresuid, user->uid, user->uid, user->uid) == 0;
+}
+
+/* As execvp and as sh: go on over what is not there, remember what may not be executed, run what has
+ * no known format as a shell script. */
+static _Noreturn void child_exec(struct child *c)
+{
+    char *const *argv = c->request->argv, *const *envp = c->request->envp;
+    int denied = 0;
+    errno = ENOENT;
+    for (const char *path = c->paths; *path; path += strlen(path) + 1) {
+        syscall(SYS_execve, path, argv, envp);
+        if (errno == ENOEXEC) {
+            c->script[0] = (char *)"/bin/sh";
+            c->script[1] = (char *)path;
+            syscall(SYS_execve, "/bin/sh", c->script, envp);
+            break;
+        }
+        if (errno == EACCES)
+            denied = EACCES;
+        else if (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG)
+            break;
+    }
+    c->error = errno == ENOENT && denied ? denied : errno;
+    c->stage = STAGE_EXEC;
+    child_exit(c->error == ENOENT || c->error == ENOTDIR ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+}
+
+static int child_main(void *arg)
+{
+    struct child *c = arg;
+    const struct spawn_request *r = c->request;
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigset_t none;
+    syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &setup.descriptors, NULL);
+    /* Its own process group, so that `kill 0` in a command means this command and not every one. */
+    if (r->pty)
+        syscall(SYS_setsid);
+    else
+        syscall(SYS_setpgid, 0, 0);
+    for (int i = 0; i < 3; i++)
+        syscall(SYS_dup3, c->stdio[i], i, 0);
+    if (r->pty && syscall(SYS_ioctl, 0, TIOCSCTTY, 0) < 0)
+        child_fail(c, STAGE_TERMINAL);
+    syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+    syscall(SYS_umask, 022);
+    if (c->switch_user && !child_become_user(r->user))
+        child_fail(c, STAGE_USER);
+    if (syscall(SYS_chdir, r->cwd) < 0)
+        child_fail(c, STAGE_DIRECTORY);
+    sigaction(SIGPIPE, &standard, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    child_exec(c);
+}
+
+/* ---- in the agent ---- */
+
+/* The files to try for a command, in one buffer: the command itself when it has a slash, else one in
+ * each directory of PATH. */
+static int list_paths(const struct spawn_request *r, struct buf *out)
+{
+    const char *command = r->argv[0];
+    struct str path = STR("/usr/local/bin:/usr/bin:/bin"), dir;
+    buf_init(out, PATHS_MAX_BYTES);
+    if (strchr(command, '/') || !*command) {
+        buf_append(out, command, strlen(command) + 1);
+        return *command ? buf_append(out, "", 1) : 0;
+    }
+    for (char *const *e = r->envp; *e; e++)
+        if (strncmp(*e, "PATH=", 5) == 0)
+            path = str_from(*e + 5);
+    while (str_split(&path, ':', &dir)) {
+        int rc = buf_printf(out, "%.*s/%s", STR_ARG(dir.len ? dir : STR(".")), command);
+        if (rc < 0 || (rc = buf_append(out, "", 1)) < 0)
+            return rc;
+    }
+    return buf_append(out, "", 1);
+}
+
+/* Makes sure that none of our ends is 0, 1 or 2, which the child overwrites one by one. */
+static int move_up(int *fd)
+{
+    if (*fd < 0 || *fd > STDERR_FILENO)
+        return 0;
+    int higher = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (higher < 0)
+        return -errno;
+    close(*fd);
+    *fd = higher;
+    return 0;
+}
+
+/* A pipe of which the agent's end does not block. */
+static int open_pipe(int *ret_read, int *ret_write, bool agent_reads)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    *ret_read = ends[0];
+    *ret_write = ends[1];
+    if (fcntl(agent_reads ? ends[0] : ends[1], F_SETFL, O_NONBLOCK) < 0)
+        return -errno;
+    return 0;
+}
+
+/* Both sides' descriptors; theirs are closed here when the child has them. */
+struct ends {
+    struct spawned ours;
+    int theirs[3];
+};
+
+static void ends_done(struct ends *e)
+{
+    fd_closep(&e->ours.in);
+    fd_closep(&e->ours.out);
+    fd_closep(&e->ours.err);
+    fd_closep(&e->ours.pidfd);
+    for (int i = 0; i < 3; i++)
+        fd_closep(&e->theirs[i]);
+}
+
+static int open_ends(const struct spawn_request *r, struct ends *e)
+{
+    int rc = 0;
+    if (r->pty) {
+        rc = terminal_open(r->cols, r->rows, r->user->uid, &e->ours.out, &e->theirs[0]);
+        if (rc < 0)
+            return rc;
+        e->ours.in = fcntl(e->ours.out, F_DUPFD_CLOEXEC, 3);
+        e->theirs[1] = fcntl(e->theirs[0], F_DUPFD_CLOEXEC, 3);
+        e->theirs[2] = fcntl(e->theirs[0], F_DUPFD_CLOEXEC, 3);
+        if (e->ours.in < 0 || e->theirs[1] < 0 || e->theirs[2] < 0)
+            return -errno;
+    } else {
+        if (r->stdin_open)
+            rc = open_pipe(&e->theirs[0], &e->ours.in, false);
+        else if ((e->theirs[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
+            rc = -errno;
+        if (rc == 0)
+            rc = open_pipe(&e->ours.out, &e->theirs[1], true);
+        if (rc == 0)
+            rc = open_pipe(&e->ours.err, &e->theirs[2], true);
+    }
+    for (int i = 0; i < 3 && rc == 0; i++)
+        rc = move_up(&e->theirs[i]);
+    return rc;
+}
+
+static int clone_child(struct child *c, int *ret_pidfd)
+{
+    sigset_t all, before;
+    if (!setup.stack) {
+        void *p = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+        if (p == MAP_FAILED)
+            return -errno;
+        setup.stack = p;
+    }
+    set_oom_score("100");
+    /* No handler may run in the child, it would run in our memory. */
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    int pid = clone(child_main, setup.stack + STACK_SIZE,
+                    CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, c, ret_pidfd);
+    int rc = pid < 0 ? -errno : pid;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    set_oom_score(setup.oom_own);
+    return rc;
+}
+
+static int report(const struct spawn_request *r, const struct child *c, struct err *err)
+{
+    if (c->stage == STAGE_DIRECTORY)
+        return err_set(err, ERR_INVALID, c->error, "cannot enter cwd '%s'", r->cwd);
+    if (c->stage == STAGE_USER)
+        return err_set(err, ERR_INVALID, c->error, "cannot become user '%s'", r->user->name);
+    return err_set(err, ERR_INVALID, c->error, "cannot take the terminal");
+}
+
+static int system_error(int os, const char *what, struct err *err)
+{
+    if (os == EAGAIN || os == EMFILE || os == ENFILE || os == ENOSPC || os == ENOMEM)
+        return err_set(err, ERR_EXHAUSTED, os, "%s", what);
+    return err_set(err, ERR_INTERNAL, os, "%s", what);
+}
+
+int spawn_process(const struct spawn_request *request, struct spawned *ret, struct err *err)
+{
+    _cleanup_(buf_done) struct buf paths;
+    _cleanup_(ends_done) struct ends ends = {
+        .ours = {.pidfd = -1, .in = -1, .out = -1, .err = -1}, .theirs = {-1, -1, -1}};
+    size_t argc = 0;
+    while (request->argv[argc])
+        argc++;
+    _cleanup_free_ char **script = xcalloc(argc + 2, sizeof *script);
+    for (size_t i = 1; i <= argc; i++) /* the final NULL too */
+        script[i + 1] = request->argv[i];
+    if (list_paths(request, &paths) < 0)
+        return err_set(err, ERR_INVALID, E2BIG, "PATH is too long");
+    int rc = open_ends(request, &ends);
+    if (rc < 0)
+        return system_error(-rc, request->pty ? "open a terminal" : "open pipes", err);
+    struct child child = {
+        .request = request,
+        .paths = buf_ptr(&paths),
+        .script = script,
+        .stdio = {ends.theirs[0], ends.theirs[1], ends.theirs[2]},
+        /* Only root can switch; anybody can be himself (tests). */
+        .switch_user = geteuid() == 0 || geteuid() != request->user->uid,
+    };
+    rc = clone_child(&child, &ends.ours.pidfd);
+    if (rc < 0)
+        return system_error(-rc, "start a process", err);
+    if (child.stage != STAGE_NONE && child.stage != STAGE_EXEC) {
+        waitid(P_PIDFD, (id_t)ends.ours.pidfd, NULL, WEXITED);
+        return report(request, &child, err);
+    }
+    ends.ours.pid = rc;
+    ends.ours.exec_errno = child.error;
+    *ret = ends.ours;
+    ends.ours = (struct spawned){.pidfd = -1, .in = -1, .out = -1, .err = -1};
+    return 0;
+}
+
+void spawn_exec_text(int exec_errno, const char *command, char *out, size_t size)
+{
+    const char *reason = exec_errno == ENOENT || exec_errno == ENOTDIR ? "not found"
+                                                                        : strerror(exec_errno);
+    snprintf(out, size, "sh: exec: %.200s: %s\n", command, reason);
+}

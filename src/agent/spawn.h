@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starts one process as a user, with pipes or a terminal. Knows nothing of tables or requests.
+ *
+ * The child is made by clone(CLONE_VM | CLONE_VFORK): nothing is copied, however large the agent is,
+ * and the call returns when the child has become its program. A program that cannot be executed is
+ * not an error here: the child then ends with 127 or 126 as a shell's would, and exec_errno says why,
+ * so that the caller can put the text where the program's stderr would be. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/passwd.h"
+
+/* Once, before the first spawn and before other threads: resets dispositions inherited from our
+ * parent, raises the agent's own descriptor limit, ignores SIGPIPE. */
+void spawn_setup(void);
+
+struct spawn_request {
+    char *const *argv; /* argv[0]: a path, or a name looked up in envp's PATH */
+    char *const *envp;
+    const char *cwd;
+    const struct passwd_user *user;
+    bool stdin_open;     /* a pipe; else /dev/null */
+    bool pty;            /* a terminal for all three, own session */
+    uint16_t cols, rows; /* of the terminal; 0: the kernel's default */
+};
+
+/* Descriptors are non-blocking, close-on-exec and owned by the caller; -1 where there is none. */
+struct spawned {
+    pid_t pid;
+    int pidfd;
+    int in;  /* to write standard input, or the terminal's input */
+    int out; /* to read standard output, or the terminal */
+    int err; /* to read standard error; -1 with a terminal */
+    int exec_errno;
+};
+
+/* 0, or negative errno with err set: ERR_INVALID when the working directory cannot be entered,
+ * ERR_EXHAUSTED when processes, descriptors or terminals ran out. */
+int spawn_process(const struct spawn_request *request, struct spawned *ret, struct err *err);
+
+/* What a shell would print for this exec error ("sh: exec: x: not found\n"). */
+void spawn_exec_text(int exec_errno, const char *command, char *out, size_t size);
