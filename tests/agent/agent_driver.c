@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs the agent on a socket of the file system, outside of any sandbox, for the tests beside it:
+ *
+ *     agent_driver SOCKET [CONFIG-JSON]
+ *
+ * Prints a line when the socket listens. */
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "agent/agent.h"
+#include "base/mem.h"
+
+static int listen_on(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+    if (len >= sizeof address.sun_path)
+        return -1;
+    memcpy(address.sun_path, path, len + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1024) < 0)
+        return -1;
+    return fd;
+}
+
+int main(int argc, char **argv)
+{
+    static const char standard[] = "{\"defaultUser\":\"root\"}";
+    if (argc < 2) {
+        fprintf(stderr, "usage: agent_driver SOCKET [CONFIG-JSON]\n");
+        return 2;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that dies takes its agent along */
+    struct agent_start start = {.memory_fd = -1, .cpu_fd = -1};
+    start.listen_fd = listen_on(argv[1]);
+    start.config = argc > 2 ? argv[2] : standard;
+    start.config_len = strlen(start.config);
+    if (start.listen_fd < 0) {
+        perror(argv[1]);
+        return 1;
+    }
+    puts("listening");
+    fflush(stdout);
+    return agent_main(&start);
+}
