@@ -15,7 +15,7 @@ unsigned net_resolvers_parse(struct str text, struct in_addr out[NET_RESOLVERS])
 /* First address of an instance: 100.64.(16 * instance).0, each instance a /20. */
 struct in_addr net_subnet(unsigned instance);
 
-/* The host's end of a slot's pair, "cr<instance>-<slot><letter>": the letter (generation modulo
- * 26) tells a new pair from that of the slot's last sandbox, which the kernel may still be
- * removing. */
+/* The host's end of a slot's pair, "cr<instance>-<slot><letters>": three letters for generation
+ * (modulo 26 * 26 * 26) tell a new pair from those of the slot's last sandboxes, which the kernel
+ * may still be removing. */
 void net_link_name(unsigned instance, unsigned slot, unsigned generation, char out[IFNAMSIZ]);

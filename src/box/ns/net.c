@@ -19,13 +19,15 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "box/ns/net-internal.h"
 #include "box/ns/netlink.h"
 #include "box/ns/nft.h"
 
 enum {
     DEFAULT_MTU = 1500,
-    GENERATIONS = 26,
+    GENERATIONS = 26 * 26 * 26,
+    NAME_TRIES = 64,
     RULESET_MAX = 16 * 1024,
     LOOPBACK_INDEX = 1, /* in every network namespace */
 };
@@ -38,7 +40,7 @@ struct net_host {
     unsigned uplink_index; /* 0: none found yet */
     int home;              /* the host's network namespace */
     int route_sock;        /* in it */
-    unsigned char generation[NET_SLOTS];
+    uint16_t generation;   /* of the next pair's name */
 
     pthread_t thread;
     pthread_mutex_t lock;
@@ -77,8 +79,9 @@ struct in_addr net_address_inside(unsigned instance, unsigned slot)
 
 void net_link_name(unsigned instance, unsigned slot, unsigned generation, char out[IFNAMSIZ])
 {
-    (void)snprintf(out, IFNAMSIZ, "cr%u-%u%c", instance, slot,
-                   (int)('a' + generation % GENERATIONS));
+    (void)snprintf(out, IFNAMSIZ, "cr%u-%u%c%c%c", instance, slot,
+                   (int)('a' + generation / 676 % 26), (int)('a' + generation / 26 % 26),
+                   (int)('a' + generation % 26));
 }
 
 /* Locally administered, and chosen by us, so that udev does not replace it and both ends can know
@@ -242,8 +245,8 @@ static int make_namespace(struct net_host *host, struct sandbox_job *job, struct
     return r;
 }
 
-/* Creates the pair under the slot's next name. Only the name of a pair that is still being removed
- * can be in the way, so the next letter is tried; all letters in use would mean 26 of them. */
+/* Creates the pair under the slot's next name. Only a pair that is still being removed, or one that
+ * an earlier run of the server made, can have it already; so the next one is tried. */
 static int make_pair(struct net_host *host, struct sandbox_job *job, struct err *err)
 {
     unsigned instance = host->options.instance;
@@ -253,11 +256,12 @@ static int make_pair(struct net_host *host, struct sandbox_job *job, struct err 
     mac_from(net_address_inside(instance, job->slot), veth.peer_mac);
     for (int tries = 1;; tries++) {
         struct netlink_batch batch;
-        net_link_name(instance, job->slot, host->generation[job->slot]++, job->link);
+        host->generation = (uint16_t)((host->generation + 1) % GENERATIONS);
+        net_link_name(instance, job->slot, host->generation, job->link);
         netlink_begin(&batch);
         netlink_add_veth(&batch, &veth);
         int r = netlink_commit(host->route_sock, &batch, err);
-        if (r != -EEXIST || tries == GENERATIONS)
+        if (r != -EEXIST || tries == NAME_TRIES)
             return r;
     }
 }
@@ -324,6 +328,11 @@ static int sandbox_job(struct net_host *host, void *argument, struct err *err)
     }
     if (r == 0)
         r = set_inside_end(host, job, err);
+    if (r == 0 && job->internet) {
+        r = netlink_link_settle(host->route_sock, job->link);
+        if (r < 0)
+            err_os(err, -r, "wait for %s", job->link);
+    }
     fd_closep(&job->inside_sock);
     if (r < 0)
         fd_closep(&job->netns);
@@ -417,6 +426,7 @@ int net_host_open(const struct net_options *options, struct net_host **ret, stru
         return r;
     struct net_host *host = xcalloc(1, sizeof(*host));
     host->options = *options;
+    random_bytes(&host->generation, sizeof(host->generation));
     host->home = -1;
     host->route_sock = -1;
     pthread_mutex_init(&host->lock, NULL);

@@ -5,14 +5,17 @@
 #include <assert.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <linux/veth.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/err.h"
 #include "base/fd.h"
@@ -306,5 +309,26 @@ int netlink_link_mtu(int sock, const char *name, unsigned *ret)
     int r = link_ask(sock, SIOCGIFMTU, &request);
     if (r == 0)
         *ret = (unsigned)request.ifr_mtu;
+    return r;
+}
+
+int netlink_link_settle(int sock, const char *name)
+{
+    enum { TRIES = 100, PAUSE_NS = 50000 };
+    struct ethtool_value question = {.cmd = ETHTOOL_GLINK};
+    struct ifreq request = {.ifr_data = (void *)&question};
+    (void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+    /* Since 6.8 asking for the carrier makes the link watch catch up; earlier it is on its way
+     * already, and done when the link is "running". */
+    int r = link_ask(sock, SIOCETHTOOL, &request);
+    for (int i = 0; r == 0 && i < TRIES; i++) {
+        struct ifreq flags = {0};
+        memcpy(flags.ifr_name, request.ifr_name, sizeof(flags.ifr_name));
+        r = link_ask(sock, SIOCGIFFLAGS, &flags);
+        if (r == 0 && (flags.ifr_flags & IFF_RUNNING))
+            break;
+        const struct timespec pause = {.tv_nsec = PAUSE_NS};
+        (void)nanosleep(&pause, NULL);
+    }
     return r;
 }

@@ -65,3 +65,8 @@ int netlink_route_get(int sock, struct in_addr to, unsigned *ret_ifindex, unsign
 int netlink_link_index(int sock, const char *name, unsigned *ret);
 int netlink_link_name(int sock, unsigned ifindex, char ret[IFNAMSIZ]);
 int netlink_link_mtu(int sock, const char *name, unsigned *ret);
+
+/* Waits until a link transmits that was up when its other end came up. Until the kernel's link
+ * watch has noticed the carrier, its queue drops all packets, and a peer that has lost its first
+ * one tries again after a second. At most some milliseconds; 0 or -errno. */
+int netlink_link_settle(int sock, const char *name);

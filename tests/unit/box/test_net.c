@@ -49,11 +49,13 @@ static void names(void **state)
 {
     char name[IFNAMSIZ];
     net_link_name(0, 0, 0, name);
-    assert_string_equal(name, "cr0-0a");
-    net_link_name(7, NET_SLOTS - 1, 25, name);
-    assert_string_equal(name, "cr7-2047z");
-    net_link_name(7, 5, 26, name);
-    assert_string_equal(name, "cr7-5a");
+    assert_string_equal(name, "cr0-0aaa");
+    net_link_name(7, NET_SLOTS - 1, 26 * 26 * 26 - 1, name);
+    assert_string_equal(name, "cr7-2047zzz");
+    net_link_name(7, 5, 27, name);
+    assert_string_equal(name, "cr7-5abb");
+    net_link_name(7, 5, 26 * 26 * 26, name);
+    assert_string_equal(name, "cr7-5aaa");
 }
 
 static void refuses_bad_options(void **state)
