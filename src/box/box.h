@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sandboxes of this host: make, find again, freeze, measure, end. Used by the launcher only; needs
+ * root, knows no HTTP, no JSON and no event loop.
+ *
+ * Everything slow is asynchronous: box_host_fd() is a descriptor to poll, box_host_step() does what
+ * became possible and calls the events. Not thread-safe.
+ *
+ * A struct box belongs to the host. It is valid from box_create (or box_host_open, for what was
+ * found running) until the `created` event with an error or the `ended` event has returned. */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "box/plan.h"
+
+struct box_host;
+struct box;
+
+struct box_host_options {
+    const char *state_dir;     /* sandboxes/ and layers/ are made below it */
+    const char *run_dir;       /* <id>/agent.sock is made below it */
+    const char *templates_dir; /* <name>/rootfs */
+    const char *cgroup_parent; /* "carrel": groups are below <cgroup_parent>-<instance> */
+    unsigned instance;         /* see instance.h */
+    gid_t server_gid;          /* may connect to the sockets */
+    const void *image;         /* the static program, borrowed until box_host_close */
+    size_t image_size;
+    struct in_addr dns[3]; /* resolvers for the sandboxes; none: the host's own */
+    unsigned dns_count;
+    const char *ca_bundle; /* see hostlayer.h */
+    bool keep_stderr;      /* init and agent keep our standard error: for development only */
+
+    /* For tests: change a plan before it is carried out; fail at a step of this name. */
+    void (*tamper)(struct box_plan *plan);
+    const char *fail_step;
+};
+
+struct box_events {
+    void *arg;
+    /* Once for each box_create that returned 0. err is NULL when the sandbox runs and accepts
+     * connections; otherwise it names the step and nothing of it runs any more. */
+    void (*created)(void *arg, struct box *box, const struct err *err);
+    /* Once for each sandbox that ran: its init is dead, and so is everything in it. asked tells
+     * whether box_destroy was called. Its files are removed after this. */
+    void (*ended)(void *arg, struct box *box, bool asked);
+    /* Removal of a dead sandbox's files and groups has failed; it is tried again at next start. */
+    void (*left)(void *arg, const char *id, const struct err *err);
+};
+
+/* Opens the host: adopts the sandboxes that run, removes what is half made or dead. Everything
+ * pointed to by options is borrowed until box_host_close. */
+int box_host_open(const struct box_host_options *options, const struct box_events *events,
+                  struct box_host **ret, struct err *err);
+/* Frees the handle; NULL is fine. Running sandboxes live on; those being made die, without an
+ * event. Waits for removals under way. */
+void box_host_close(struct box_host *host);
+
+int box_host_fd(const struct box_host *host);
+void box_host_step(struct box_host *host);
+/* Sandboxes being made, and those whose files are being removed. */
+size_t box_host_starting(const struct box_host *host);
+size_t box_host_removing(const struct box_host *host);
+
+/* The sandbox of that id that is being made, runs or is being ended; NULL if there is none. */
+struct box *box_host_find(struct box_host *host, const char *id);
+/* Calls each for every sandbox that runs. */
+void box_host_each(struct box_host *host, void (*each)(void *arg, struct box *box), void *arg);
+
+/* The plan that box_create would carry out for this spec now. */
+int box_host_plan(struct box_host *host, const struct box_spec *spec, struct box_plan *ret,
+                  struct err *err);
+/* Begins. owner is kept for box_owner. An error here leaves nothing behind (files go away in the
+ * background) and no event follows. ERR_EXISTS for an id in use, also by one whose files are still
+ * being removed. */
+int box_create(struct box_host *host, const struct box_spec *spec, const char *config,
+               size_t config_len, void *owner, struct box **ret, struct err *err);
+/* Ends it, whatever it is doing; an event follows. Idempotent. */
+void box_destroy(struct box_host *host, struct box *box);
+int box_freeze(struct box_host *host, struct box *box, bool freeze, struct err *err);
+
+struct box_usage {
+    uint64_t cpu_ns;
+    uint64_t memory_bytes;
+    uint64_t cache_bytes;
+    uint64_t disk_bytes; /* as of the last measurement, which each call may start anew */
+    uint32_t pids;
+    uint32_t oom_kills;
+};
+int box_usage(struct box_host *host, struct box *box, struct box_usage *ret, struct err *err);
+
+const char *box_id(const struct box *box);
+pid_t box_pid(const struct box *box);
+bool box_running(const struct box *box);
+bool box_frozen(const struct box *box);
+void *box_owner(const struct box *box);

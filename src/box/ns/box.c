@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What can be done with one sandbox once it exists: find, destroy, freeze, measure. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "box/ns/host-internal.h"
+#include "box/remove.h"
+
+struct box *box_host_find(struct box_host *host, const char *id)
+{
+    struct box *box = host->boxes;
+    while (box && (box->state == BOX_REMOVING || strcmp(box->id, id) != 0))
+        box = box->next;
+    return box;
+}
+
+void box_host_each(struct box_host *host, void (*each)(void *arg, struct box *box), void *arg)
+{
+    for (struct box *box = host->boxes, *next; box; box = next) {
+        next = box->next;
+        if (box->state == BOX_RUNNING)
+            each(arg, box);
+    }
+}
+
+void box_destroy(struct box_host *host, struct box *box)
+{
+    box->asked = true;
+    if (box->state == BOX_REMOVING)
+        return;
+    box->state = BOX_ENDING;
+    if (box->pidfd < 0)
+        return; /* as soon as the zygote has answered */
+    syscall(SYS_pidfd_send_signal, box->pidfd, SIGKILL, NULL, 0);
+    /* v1 delivers no signal to the frozen. */
+    if (box->frozen)
+        cgroup_freeze(host->cgroups, box->id, false);
+}
+
+int box_freeze(struct box_host *host, struct box *box, bool freeze, struct err *err)
+{
+    if (box->state != BOX_RUNNING)
+        return err_set(err, ERR_PRECONDITION, 0, "sandbox %s does not run", box->id);
+    int rc = cgroup_freeze(host->cgroups, box->id, freeze);
+    if (rc < 0)
+        return err_os(err, -rc, "%s sandbox %s", freeze ? "freeze" : "thaw", box->id);
+    box->frozen = freeze;
+    return 0;
+}
+
+struct measurement {
+    struct worker_job job;
+    struct box_host *host;
+    char id[BOX_ID_MAX + 1];
+    uint64_t bytes;
+};
+
+static void measurement_run(struct worker_job *job)
+{
+    struct measurement *m = CONTAINER_OF(job, struct measurement, job);
+    char path[BOX_ID_MAX + 16];
+    snprintf(path, sizeof path, "%s/upper", m->id);
+    remove_measure(m->host->sandboxes_fd, path, &m->bytes);
+}
+
+static void measurement_done(struct worker_job *job)
+{
+    struct measurement *m = CONTAINER_OF(job, struct measurement, job);
+    struct box *box = box_host_find(m->host, m->id);
+    if (box) {
+        box->disk_bytes = m->bytes;
+        box->measured_ns = clock_mono_ns();
+        box->measuring = false;
+    }
+    free(m);
+}
+
+static void measure(struct box_host *host, struct box *box)
+{
+    enum { AGAIN_S = 5 };
+    if (box->measuring ||
+        (box->measured_ns && clock_mono_ns() - box->measured_ns < AGAIN_S * CLOCK_S))
+        return;
+    struct measurement *m = xcalloc(1, sizeof *m);
+    m->job = (struct worker_job){measurement_run, measurement_done, NULL};
+    m->host = host;
+    snprintf(m->id, sizeof m->id, "%s", box->id);
+    box->measuring = true;
+    worker_add(host->worker, &m->job);
+}
+
+int box_usage(struct box_host *host, struct box *box, struct box_usage *ret, struct err *err)
+{
+    struct cgroup_usage usage;
+    int rc = cgroup_read_usage(host->cgroups, box->id, &usage);
+    if (rc < 0)
+        return err_os(err, -rc, "usage of sandbox %s", box->id);
+    measure(host, box);
+    *ret = (struct box_usage){.cpu_ns = usage.cpu_ns,
+                              .memory_bytes = usage.memory_bytes,
+                              .cache_bytes = usage.cache_bytes,
+                              .disk_bytes = box->disk_bytes,
+                              .pids = usage.pids,
+                              .oom_kills = usage.oom_kills};
+    return 0;
+}
+
+const char *box_id(const struct box *box)
+{
+    return box->id;
+}
+
+pid_t box_pid(const struct box *box)
+{
+    return box->pid;
+}
+
+bool box_running(const struct box *box)
+{
+    return box->state == BOX_RUNNING;
+}
+
+bool box_frozen(const struct box *box)
+{
+    return box->frozen;
+}
+
+void *box_owner(const struct box *box)
+{
+    return box->owner;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control groups of sandboxes, on cgroup v2, v1 and hosts that have both.
+ *
+ * Each sandbox has one group of its id, below a parent group of ours at the root of every
+ * hierarchy that carries a controller we need. Nothing else of the host's groups is touched, and
+ * cgroup.procs is never written: that waits for an RCU grace period (7-20 ms). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "box/plan.h"
+
+enum cgroup_controller {
+    CGROUP_MEMORY = 1,
+    CGROUP_CPU = 2,     /* limit */
+    CGROUP_CPUACCT = 4, /* time used */
+    CGROUP_PIDS = 8,
+    CGROUP_FREEZER = 16,
+    CGROUP_ALL = 31,
+};
+
+struct cgroup_hierarchy {
+    char mount[256];
+    bool v2;
+    unsigned controllers; /* enum cgroup_controller, those that we use here */
+};
+
+struct cgroup_layout {
+    struct cgroup_hierarchy hierarchies[BOX_CGROUPS_MAX];
+    size_t count;
+};
+
+/* Chooses hierarchies from the text of /proc/self/mountinfo; v2_controllers is what the v2 tree
+ * offers (cgroup.controllers at its root, "" if there is none). Each controller is used in one
+ * hierarchy; v1 has it if it is mounted there, since the kernel then withholds it from v2. */
+void cgroup_layout_parse(struct str mountinfo, struct str v2_controllers,
+                         struct cgroup_layout *ret);
+
+struct cgroup_host;
+/* Reads this host's layout and makes the parent group. */
+int cgroup_host_open(const char *parent, struct cgroup_host **ret, struct err *err);
+/* Frees the handle, NULL is fine; `remove` also removes the parent groups if they are empty. */
+void cgroup_host_close(struct cgroup_host *host, bool remove);
+const struct cgroup_layout *cgroup_host_layout(const struct cgroup_host *host);
+
+/* Descriptors for a new sandbox, -1 for those there are not; owned by the caller. */
+struct cgroup_fds {
+    int directory;                  /* v2: to be born in */
+    int tasks[BOX_CGROUPS_MAX - 1]; /* v1: to write "0" into */
+    int memory;                     /* memory in use, read-only */
+    int cpu;                        /* cpu time used, read-only */
+};
+
+/* Makes the groups of a sandbox and sets its limits. A limit whose controller this host does not
+ * have is an error. On failure what was made stays, for cgroup_remove. */
+int cgroup_make(const struct cgroup_host *host, const char *id, const struct box_limits *limits,
+                struct cgroup_fds *ret, struct err *err);
+
+/* Stops or continues all processes of the group and waits until that is so. -ENOENT if there is
+ * no such group, -ETIMEDOUT (and thawed again) when a process could not be stopped. */
+int cgroup_freeze(const struct cgroup_host *host, const char *id, bool freeze);
+bool cgroup_frozen(const struct cgroup_host *host, const char *id);
+
+struct cgroup_usage {
+    uint64_t cpu_ns;
+    uint64_t memory_bytes;
+    uint64_t cache_bytes;
+    uint32_t pids;
+    uint32_t oom_kills;
+};
+/* 0, or -ENOENT if there is no such group; what cannot be read stays 0. */
+int cgroup_read_usage(const struct cgroup_host *host, const char *id, struct cgroup_usage *ret);
+
+/* Sends SIGKILL to whatever is in the group. Returns how many processes were found, or -errno. */
+int cgroup_kill(const struct cgroup_host *host, const char *id);
+/* Removes the group everywhere; what is not there is no error. 0, or -EBUSY while processes are
+ * still in it, or -errno. */
+int cgroup_remove(const struct cgroup_host *host, const char *id);
+/* Calls each for every group below the parent, once per hierarchy it is in. */
+void cgroup_each(const struct cgroup_host *host, void (*each)(void *arg, const char *id),
+                 void *arg);

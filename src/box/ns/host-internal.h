@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the namespaces backend share about the host and its sandboxes. */
+#pragma once
+
+#include "box/box.h"
+#include "box/ns/cgroup.h"
+#include "box/ns/net.h"
+#include "box/ns/uidslot.h"
+#include "box/ns/zygote.h"
+#include "box/record.h"
+#include "box/worker.h"
+
+enum box_state {
+    BOX_STARTING, /* asked for; waiting for the child's status */
+    BOX_RUNNING,
+    BOX_ENDING,   /* killed or failed; waiting for its death */
+    BOX_REMOVING, /* dead; its files and groups are being removed */
+};
+
+/* One thing to poll for. */
+enum watch_kind { WATCH_ZYGOTE, WATCH_WORKER, WATCH_STATUS, WATCH_PID };
+struct watch {
+    enum watch_kind kind;
+    struct box *box;
+};
+
+struct box {
+    struct box *next, **link; /* in host->boxes */
+    char id[BOX_ID_MAX + 1];
+    enum box_state state;
+    unsigned slot;
+    struct box_record record; /* what goes to disk */
+    uint64_t serial;          /* of the question to the zygote */
+    pid_t pid;                /* 0 until the zygote has answered */
+    int pidfd;
+    int status_fd; /* until the child has spoken */
+    int dir_fd;    /* sandbox directory, while it is being made */
+    bool ready;    /* child said so */
+    bool ran;      /* was BOX_RUNNING at some time */
+    bool asked;    /* box_destroy was called */
+    bool frozen;
+    bool measuring;
+    uint64_t disk_bytes;
+    int64_t measured_ns;
+    struct err failure; /* why it could not be made */
+    void *owner;
+    struct watch status_watch, pid_watch;
+};
+
+/* A template whose host layer is up to date. */
+struct layer {
+    struct layer *next;
+    char name[BOX_TEMPLATE_MAX + 1];
+    dev_t dev; /* of its rootfs */
+    ino_t ino;
+};
+
+struct box_host {
+    struct box_host_options options;
+    struct box_events events;
+    struct box_layout layout;
+    char boot[BOX_BOOT_ID_SIZE];
+    int epoll_fd;
+    int sandboxes_fd, layers_fd, run_fd, templates_fd;
+    int image_fd, filter_fd;
+    struct cgroup_host *cgroups;
+    struct net_host *net;
+    struct uidslots *slots;
+    struct worker *worker;
+    struct zygote zygote;
+    struct watch zygote_watch, worker_watch;
+    struct layer *layers;
+    struct box *boxes;
+    uint64_t last_serial;
+    size_t starting, removing;
+};
+
+/* host.c */
+struct box *host_new_box(struct box_host *host, const char *id, unsigned slot);
+void host_free_box(struct box_host *host, struct box *box);
+int host_watch(struct box_host *host, int fd, struct watch *watch, struct err *err);
+/* Ends the watch and closes the descriptor; fine for -1. */
+void host_unwatch(struct box_host *host, int *fd);
+/* Processes are dead, or there never were any: gives slot and network back, removes the rest in
+ * the background. The box is freed when that is done. */
+void host_retire(struct box_host *host, struct box *box);
+/* The same for an id that there is no box for. */
+void host_remove_remains(struct box_host *host, const char *id);
+/* The zygote that creations ask, started anew if it has ended. */
+int host_need_zygote(struct box_host *host, struct err *err);
+
+/* adopt.c: at start. */
+int adopt_all(struct box_host *host, struct err *err);
+/* Commits a sandbox that is ready: from here on another launcher would adopt it. */
+int adopt_record_prepare(struct box_host *host, struct box *box, struct err *err);
+int adopt_record_commit(struct box *box, struct err *err);
+
+/* mounts.c: detached, id-mapped mounts. */
+int mounts_template(struct box_host *host, const struct box_plan *plan, int userns, int *ret_lower,
+                    int *ret_layer, struct err *err);
+int mounts_state(int sandbox_dir, int userns, int *ret, struct err *err);

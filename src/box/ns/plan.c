@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Computes and prints the plan of a namespaces sandbox. Makes no system call that changes
+ * anything. */
+#include "box/plan.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "box/ns/caps.h"
+
+static bool name_valid(const char *name, size_t max, const char *extra)
+{
+    size_t n = 0;
+    for (; name[n]; n++) {
+        char c = name[n];
+        bool good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || strchr(extra, c);
+        if (!good || n >= max)
+            return false;
+    }
+    return n > 0;
+}
+
+bool box_id_valid(const char *id)
+{
+    return name_valid(id, BOX_ID_MAX, "");
+}
+
+bool box_template_valid(const char *name)
+{
+    return name[0] != '.' && name_valid(name, BOX_TEMPLATE_MAX, "._-");
+}
+
+uint32_t box_uid_base(unsigned instance, unsigned slot)
+{
+    return BOX_UID_FIRST + (instance * BOX_SLOTS + slot) * (uint32_t)BOX_UIDS;
+}
+
+__attribute__((format(printf, 3, 4))) static bool put(char *out, size_t size, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(out, size, fmt, args);
+    va_end(args);
+    return n >= 0 && (size_t)n < size;
+}
+#define PUT(array, ...) put((array), sizeof(array), __VA_ARGS__)
+
+static struct box_mount *add(struct box_inside *in, enum box_mount_kind kind, const char *target,
+                             uint64_t flags)
+{
+    assert(in->mount_count < BOX_MOUNTS_MAX);
+    struct box_mount *m = &in->mounts[in->mount_count++];
+    m->kind = kind;
+    m->flags = flags;
+    bool fits = PUT(m->target, "%s", target);
+    assert(fits);
+    return m;
+}
+
+static void add_attach(struct box_inside *in, enum box_handle handle, const char *target)
+{
+    add(in, BOX_MOUNT_ATTACH, target, 0)->handle = handle;
+}
+
+static struct box_mount *add_new(struct box_inside *in, const char *type, const char *target,
+                                 uint64_t flags)
+{
+    struct box_mount *m = add(in, BOX_MOUNT_NEW, target, flags);
+    PUT(m->type, "%s", type);
+    return m;
+}
+
+static void add_bind(struct box_inside *in, const char *source, const char *target, uint64_t flags)
+{
+    PUT(add(in, BOX_MOUNT_BIND, target, flags)->source, "%s", source);
+}
+
+/* index and nfs_export let the host watch the whole sandbox with one fanotify mark; volatile
+ * leaves out syncing the upper file system, which only a crash of the host itself can tell. */
+#define OVERLAY_OPTIONS                                                               \
+    "lowerdir=/lower/host:/lower/template,upperdir=/state/upper,workdir=/state/work," \
+    "redirect_dir=on,index=on,nfs_export=on,volatile"
+
+static void plan_mounts(const struct box_layout *layout, const struct box_plan *plan,
+                        struct box_inside *in)
+{
+    add_attach(in, BOX_HANDLE_TEMPLATE, "/lower/template");
+    add_attach(in, BOX_HANDLE_LAYER, "/lower/host");
+    add_attach(in, BOX_HANDLE_STATE, "/state");
+    PUT(add_new(in, "overlay", BOX_ROOT, MS_NODEV)->options, "%s", OVERLAY_OPTIONS);
+    add_new(in, "proc", BOX_ROOT "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    add_bind(in, BOX_ROOT "/proc/sys", BOX_ROOT "/proc/sys",
+             MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    for (const char *const *mask = layout->proc_masks; mask && *mask; mask++) {
+        char target[sizeof in->mounts[0].target];
+        if (PUT(target, BOX_ROOT "/proc/%s", *mask))
+            add_bind(in, "/dev/null", target, MS_RDONLY | MS_NOSUID | MS_NOEXEC);
+    }
+    add_bind(in, "/dev", BOX_ROOT "/dev", MS_RDONLY | MS_NOSUID | MS_NOEXEC);
+    struct box_mount *pts = add_new(in, "devpts", BOX_ROOT "/dev/pts", MS_NOSUID | MS_NOEXEC);
+    PUT(pts->options, "newinstance,ptmxmode=0666,mode=0620,gid=%" PRIu32, in->uid_base + 5);
+    struct box_mount *shm = add_new(in, "tmpfs", BOX_ROOT "/dev/shm", MS_NOSUID | MS_NODEV);
+    /* Half of the memory, as Linux does by default; it is charged to the sandbox anyway. */
+    uint64_t bytes = plan->limits.memory_bytes ? plan->limits.memory_bytes / 2 : 64 << 20;
+    PUT(shm->options, "size=%" PRIu64 ",mode=1777,uid=%" PRIu32 ",gid=%" PRIu32, bytes,
+        in->uid_base, in->uid_base);
+}
+
+static void plan_inside(const struct box_layout *layout, struct box_plan *plan)
+{
+    struct box_inside *in = &plan->inside;
+    in->version = BOX_INSIDE_VERSION;
+    PUT(in->hostname, "%s", plan->id);
+    in->uid_base = box_uid_base(plan->instance, plan->slot);
+    in->nofile_hard = layout->nofile_max < 1048576 ? layout->nofile_max : 1048576;
+    in->nofile_soft = in->nofile_hard < 65536 ? in->nofile_hard : 65536;
+    in->oom_adj = -15;
+    in->capabilities = CAPS_BOUNDING;
+    plan_mounts(layout, plan, in);
+}
+
+int box_plan_make(const struct box_layout *layout, const struct box_spec *spec, unsigned slot,
+                  struct box_plan *ret, struct err *err)
+{
+    if (!box_id_valid(spec->id))
+        return err_set(err, ERR_INVALID, 0, "sandbox id must match [a-z0-9]{1,%d}", BOX_ID_MAX);
+    if (!box_template_valid(spec->template_name))
+        return err_set(err, ERR_INVALID, 0, "template name must match [a-z0-9._-]{1,%d}",
+                       BOX_TEMPLATE_MAX);
+    assert(layout->instance < BOX_INSTANCES && slot < BOX_SLOTS);
+    struct box_plan *plan = ret;
+    memset(plan, 0, sizeof *plan);
+    plan->instance = layout->instance;
+    plan->slot = slot;
+    plan->limits = spec->limits;
+    plan->allow_internet = spec->allow_internet;
+    bool fits =
+        PUT(plan->id, "%s", spec->id) && PUT(plan->template_name, "%s", spec->template_name);
+    fits =
+        fits && PUT(plan->template_dir, "%s/%s/rootfs", layout->templates_dir, spec->template_name);
+    fits = fits && PUT(plan->layer_dir, "%s/layers/%s", layout->state_dir, spec->template_name);
+    fits = fits && PUT(plan->sandbox_dir, "%s/sandboxes/%s", layout->state_dir, spec->id);
+    fits = fits && PUT(plan->run_dir, "%s/%s", layout->run_dir, spec->id);
+    fits = fits && PUT(plan->cgroup, "%s-%u/%s", layout->cgroup_parent, layout->instance, spec->id);
+    if (!fits)
+        return err_set(err, ERR_INVALID, ENAMETOOLONG, "paths of sandbox %s", spec->id);
+    plan_inside(layout, plan);
+    return 0;
+}
+
+static const struct {
+    uint64_t flag;
+    const char *name;
+} flag_names[] = {
+    {MS_RDONLY, "ro"}, {MS_NOSUID, "nosuid"}, {MS_NODEV, "nodev"}, {MS_NOEXEC, "noexec"}};
+
+static int print_mount(const struct box_mount *m, struct buf *out)
+{
+    static const char *const handles[BOX_HANDLES] = {[BOX_HANDLE_TEMPLATE] = "template",
+                                                     [BOX_HANDLE_LAYER] = "layer",
+                                                     [BOX_HANDLE_STATE] = "state"};
+    int rc = -EINVAL;
+    switch ((enum box_mount_kind)m->kind) {
+    case BOX_MOUNT_ATTACH:
+        rc = buf_printf(out, "mount attach %s %s", handles[m->handle], m->target);
+        break;
+    case BOX_MOUNT_NEW:
+        rc = buf_printf(out, "mount new %s %s", m->type, m->target);
+        break;
+    case BOX_MOUNT_BIND:
+        rc = buf_printf(out, "mount bind %s %s", m->source, m->target);
+        break;
+    }
+    for (size_t i = 0; rc >= 0 && i < ARRAY_SIZE(flag_names); i++)
+        if (m->flags & flag_names[i].flag)
+            rc = buf_printf(out, " %s", flag_names[i].name);
+    if (rc >= 0 && m->options[0])
+        rc = buf_printf(out, " %s", m->options);
+    return rc >= 0 ? buf_append_char(out, '\n') : rc;
+}
+
+int box_plan_print(const struct box_plan *plan, struct buf *out)
+{
+    const struct box_inside *in = &plan->inside;
+    int rc = buf_printf(out,
+                        "id %s\ntemplate %s\ninstance %u\nslot %u\nuids %" PRIu32 "+%d\n"
+                        "lower %s\nlower %s\nsandbox-dir %s\nsocket %s/agent.sock\ncgroup %s\n",
+                        plan->id, plan->template_name, plan->instance, plan->slot, in->uid_base,
+                        BOX_UIDS, plan->layer_dir, plan->template_dir, plan->sandbox_dir,
+                        plan->run_dir, plan->cgroup);
+    if (rc >= 0)
+        rc = buf_printf(out,
+                        "memory %" PRIu64 "\ncpu-millis %u\npids %u\ndisk %" PRIu64 "\n"
+                        "internet %s\nhostname %s\nnofile %u %u\noom-adj %d\n"
+                        "capabilities %016" PRIx64 "\n",
+                        plan->limits.memory_bytes, plan->limits.cpu_millis, plan->limits.pids,
+                        plan->limits.disk_bytes, plan->allow_internet ? "yes" : "no", in->hostname,
+                        in->nofile_soft, in->nofile_hard, in->oom_adj, in->capabilities);
+    for (uint32_t i = 0; rc >= 0 && i < in->mount_count; i++)
+        rc = print_mount(&in->mounts[i], out);
+    return rc < 0 ? rc : 0;
+}
+
+const char *const *box_proc_masks(void)
+{
+    static const char *const candidates[] = {"kallsyms",      "kcore",       "keys",
+                                             "cmdline",       "timer_list",  "sched_debug",
+                                             "sysrq-trigger", "latency_stats"};
+    static const char *found[ARRAY_SIZE(candidates) + 1];
+    static bool ready;
+    size_t n = 0;
+    for (size_t i = 0; !ready && i < ARRAY_SIZE(candidates); i++) {
+        char path[64];
+        struct stat st;
+        PUT(path, "/proc/%s", candidates[i]);
+        if (stat(path, &st) == 0 && (st.st_mode & 07))
+            found[n++] = candidates[i];
+    }
+    ready = true;
+    return found;
+}

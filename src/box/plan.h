@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a sandbox will be, as data: every path, id, limit, mount and option, computed before the
+ * first system call and printable. Executing it decides nothing any more.
+ *
+ * struct box_inside is the part that is carried out inside, by the zygote's child; it goes over a
+ * socket as it is, so it holds no pointers, and names nothing of the host but ids. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum {
+    BOX_ID_MAX = 31,
+    BOX_TEMPLATE_MAX = 63,
+    BOX_PATH_MAX = 512,
+    BOX_INSTANCES = 8, /* servers side by side on one host */
+    BOX_SLOTS = 2048,  /* sandboxes of one instance at a time */
+    BOX_UIDS = 65536,  /* user and group ids of one sandbox */
+    BOX_UID_FIRST = 0x20000000,
+    BOX_MOUNTS_MAX = 20,
+    BOX_CGROUPS_MAX = 6, /* cgroup hierarchies that one sandbox is in */
+    BOX_CONFIG_MAX = 128 * 1024,
+};
+
+struct box_limits {
+    uint64_t memory_bytes; /* 0: no limit, here and below */
+    uint32_t cpu_millis;   /* thousandths of a CPU */
+    uint32_t pids;
+    uint64_t disk_bytes;
+};
+
+/* Descriptors that a sandbox is made with. They travel in this order, those that exist. */
+enum box_handle {
+    BOX_HANDLE_LISTEN,   /* listening socket, kept by init and agent */
+    BOX_HANDLE_MEMORY,   /* cgroup's memory in use, kept by the agent */
+    BOX_HANDLE_CPU,      /* cgroup's cpu time, kept by the agent */
+    BOX_HANDLE_STATUS,   /* pipe: struct box_status */
+    BOX_HANDLE_USERNS,   /* user namespace of the slot */
+    BOX_HANDLE_NETNS,    /* network namespace */
+    BOX_HANDLE_TEMPLATE, /* detached mount, ids mapped: the template's rootfs */
+    BOX_HANDLE_LAYER,    /* the same of the host layer */
+    BOX_HANDLE_STATE,    /* the same of the sandbox's own directory (upper, work) */
+    BOX_HANDLE_CGROUP,   /* v2: directory to be born in */
+    BOX_HANDLE_TASKS,    /* v1: `tasks` files to join, BOX_HANDLE_TASKS + 0..4 */
+    BOX_HANDLES = BOX_HANDLE_TASKS + 5,
+};
+
+enum box_mount_kind {
+    BOX_MOUNT_ATTACH = 1, /* attach the detached mount `handle` at the target */
+    BOX_MOUNT_NEW,        /* a new file system of `type` with `options` */
+    BOX_MOUNT_BIND,       /* `source` once more at the target, with `flags` */
+};
+
+/* Paths are as the zygote sees them; the sandbox's root-to-be is BOX_ROOT. */
+#define BOX_ROOT "/root"
+
+struct box_mount {
+    uint32_t kind;   /* enum box_mount_kind */
+    uint32_t handle; /* ATTACH: enum box_handle */
+    uint64_t flags;  /* MS_* */
+    char type[16];
+    char source[48];
+    char target[48];
+    char options[192];
+};
+
+struct box_inside {
+    uint32_t version; /* BOX_INSIDE_VERSION */
+    uint32_t handles; /* bit for each enum box_handle that comes along */
+    uint64_t serial;  /* repeated in the answer */
+    char hostname[64];
+    uint32_t uid_base;
+    uint32_t nofile_soft;
+    uint32_t nofile_hard;
+    int32_t oom_adj;       /* of init and agent, -17..15 as in /proc/self/oom_adj */
+    uint64_t capabilities; /* bounding set */
+    uint32_t mount_count;
+    uint32_t config_len; /* bytes that follow in the same message */
+    struct box_mount mounts[BOX_MOUNTS_MAX];
+};
+enum { BOX_INSIDE_VERSION = 1 };
+
+/* The zygote's answer to a request, with the pidfd when os is 0. */
+struct box_born {
+    uint64_t serial;
+    int32_t pid; /* in the pid namespace of the zygote, which is the host's */
+    int32_t os;
+};
+
+/* What the child says once: os 0 when all is in place, otherwise the step that failed. */
+struct box_status {
+    int32_t os;
+    char step[60];
+};
+
+/* What is asked for. All strings are borrowed. */
+struct box_spec {
+    const char *id;
+    const char *template_name;
+    struct box_limits limits;
+    bool allow_internet;
+};
+
+struct box_plan {
+    char id[BOX_ID_MAX + 1];
+    char template_name[BOX_TEMPLATE_MAX + 1];
+    unsigned instance;
+    unsigned slot;
+    struct box_limits limits;
+    bool allow_internet;
+    char template_dir[BOX_PATH_MAX]; /* lower layer */
+    char layer_dir[BOX_PATH_MAX];    /* host layer, above the template */
+    char sandbox_dir[BOX_PATH_MAX];  /* holds upper, work and the record */
+    char run_dir[BOX_PATH_MAX];      /* holds the socket */
+    char cgroup[BOX_ID_MAX + 64];    /* below the root of each hierarchy: "carrel-0/<id>" */
+    struct box_inside inside;
+};
+
+/* Where things are on this host; borrowed. */
+struct box_layout {
+    const char *state_dir;
+    const char *run_dir;
+    const char *templates_dir;
+    const char *cgroup_parent; /* "carrel" */
+    unsigned instance;
+    const char *const *proc_masks; /* names below /proc that must not be seen; NULL-terminated */
+    uint32_t nofile_max;           /* most that a process of ours may allow itself */
+};
+
+/* Ids are [a-z0-9]{1,31}, templates [a-z0-9._-]{1,63} without a leading dot. */
+bool box_id_valid(const char *id);
+bool box_template_valid(const char *name);
+
+/* First host uid (and gid) of a slot. instance < BOX_INSTANCES, slot < BOX_SLOTS. */
+uint32_t box_uid_base(unsigned instance, unsigned slot);
+
+/* Computes the plan; touches nothing. 0, or negative with err: a name or limit that is no good. */
+int box_plan_make(const struct box_layout *layout, const struct box_spec *spec, unsigned slot,
+                  struct box_plan *ret, struct err *err);
+/* The plan as text for people, one "key value" a line. 0 or -ENOBUFS. */
+int box_plan_print(const struct box_plan *plan, struct buf *out);
+
+/* Candidates among the files of /proc that exist here and that others than root may use: all the
+ * rest is closed by their owner alone, since host root is nobody inside. NULL-terminated, static. */
+const char *const *box_proc_masks(void);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One thread for what takes long and nobody waits for: removing the files of dead sandboxes. Jobs
+ * run in order; the owner is told through a descriptor to poll. */
+#pragma once
+
+#include <stdbool.h>
+
+struct worker;
+struct worker_job {
+    void (*run)(struct worker_job *job);  /* in the thread; must touch nothing the owner touches */
+    void (*done)(struct worker_job *job); /* in the owner's thread, from worker_collect */
+    struct worker_job *next;
+};
+
+/* NULL with errno set when there is no thread to be had. */
+struct worker *worker_new(void);
+/* Finishes the jobs under way and queued, and calls done for them. NULL is fine. */
+void worker_free(struct worker *worker);
+
+/* Readable when worker_collect has something to do. */
+int worker_fd(const struct worker *worker);
+/* The job is the worker's until done is called. */
+void worker_add(struct worker *worker, struct worker_job *job);
+void worker_collect(struct worker *worker);

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The launcher's loop: one message, one box call. */
+#include "launcher/launcher.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "box/box.h"
+#include "box/instance.h"
+#include "box/ns/net.h"
+#include "launcher/embedded.h"
+#include "launcher/server_link.h"
+
+/* Creations under way at a time; further requests wait in the socket. */
+enum { STARTING_MAX = 64 };
+
+/* Who waits for something. */
+struct waiter {
+    struct waiter *next;
+    char id[32]; /* DESTROY */
+    uint64_t serial;
+    uint64_t generation; /* of the connection that asked */
+    int64_t since;
+};
+
+struct launcher {
+    const struct launcher_options *options;
+    struct box_host *host;
+    struct server_link server;
+    struct server_request request;
+    struct waiter *destroyers;
+};
+
+static struct launcher_reply reply_to(uint32_t op, uint64_t serial, const char *id)
+{
+    struct launcher_reply reply = {.version = LAUNCHER_VERSION, .op = op, .serial = serial};
+    snprintf(reply.id, sizeof reply.id, "%s", id);
+    return reply;
+}
+
+static void set_error(struct launcher_reply *reply, const struct err *err)
+{
+    reply->code = err->code;
+    reply->os = err->os;
+    snprintf(reply->message, sizeof reply->message, "%s", err->message);
+}
+
+/* ---- events ---- */
+
+static void on_created(void *arg, struct box *box, const struct err *err)
+{
+    struct launcher *l = arg;
+    struct waiter *waiter = box_owner(box);
+    struct launcher_reply reply = reply_to(LAUNCHER_CREATE, waiter->serial, box_id(box));
+    long long us = (clock_mono_ns() - waiter->since) / 1000;
+    if (err) {
+        set_error(&reply, err);
+        log_warning("sandbox not made", "id=%s us=%lld error=\"%s\"", box_id(box), us,
+                    err->message);
+    } else {
+        reply.pid = box_pid(box);
+        log_info("sandbox made", "id=%s pid=%d us=%lld", box_id(box), reply.pid, us);
+    }
+    if (waiter->generation == l->server.generation)
+        server_link_send(&l->server, &reply);
+    free(waiter);
+}
+
+/* Answers those who asked for the end of id. False if the present server was not among them. */
+static bool answer_destroyers(struct launcher *l, const char *id)
+{
+    bool told = false;
+    for (struct waiter **link = &l->destroyers, *w; (w = *link);) {
+        if (strcmp(w->id, id) != 0) {
+            link = &w->next;
+            continue;
+        }
+        if (w->generation == l->server.generation) {
+            const struct launcher_reply reply = reply_to(LAUNCHER_DESTROY, w->serial, id);
+            server_link_send(&l->server, &reply);
+            told = true;
+        }
+        *link = w->next;
+        free(w);
+    }
+    return told;
+}
+
+static void on_ended(void *arg, struct box *box, bool asked)
+{
+    struct launcher *l = arg;
+    log_info("sandbox ended", "id=%s asked=%d", box_id(box), asked);
+    if (!answer_destroyers(l, box_id(box))) {
+        const struct launcher_reply gone = reply_to(LAUNCHER_GONE, 0, box_id(box));
+        server_link_send(&l->server, &gone);
+    }
+}
+
+static void on_created_or_failed(void *arg, struct box *box, const struct err *err)
+{
+    on_created(arg, box, err);
+    if (err)
+        answer_destroyers(arg, box_id(box));
+}
+
+static void on_left(void *arg, const char *id, const struct err *err)
+{
+    log_error("sandbox not removed", "id=%s error=\"%s\"", id, err->message);
+}
+
+/* ---- requests ---- */
+
+static struct waiter *new_waiter(struct launcher *l, const struct launcher_request *request)
+{
+    struct waiter *waiter = xcalloc(1, sizeof *waiter);
+    snprintf(waiter->id, sizeof waiter->id, "%s", request->id);
+    waiter->serial = request->serial;
+    waiter->generation = l->server.generation;
+    waiter->since = clock_mono_ns();
+    return waiter;
+}
+
+static void do_create(struct launcher *l, const struct launcher_request *request)
+{
+    const struct box_spec spec = {.id = request->id,
+                                  .template_name = request->template_name,
+                                  .limits = {.memory_bytes = request->limits.memory_bytes,
+                                             .cpu_millis = request->limits.cpu_millis,
+                                             .pids = request->limits.pids,
+                                             .disk_bytes = request->limits.disk_bytes},
+                                  .allow_internet = request->allow_internet};
+    struct waiter *waiter = new_waiter(l, request);
+    struct err err;
+    struct box *box;
+    if (box_create(l->host, &spec, l->request.config, request->config_len, waiter, &box, &err) == 0)
+        return;
+    struct launcher_reply reply = reply_to(LAUNCHER_CREATE, request->serial, request->id);
+    set_error(&reply, &err);
+    server_link_send(&l->server, &reply);
+    log_warning("sandbox not made", "error=\"%s\"", err.message);
+    free(waiter);
+}
+
+static void do_destroy(struct launcher *l, const struct launcher_request *request)
+{
+    struct box *box = box_host_find(l->host, request->id);
+    if (!box) {
+        const struct launcher_reply reply =
+            reply_to(LAUNCHER_DESTROY, request->serial, request->id);
+        server_link_send(&l->server, &reply);
+        return;
+    }
+    struct waiter *waiter = new_waiter(l, request);
+    waiter->next = l->destroyers;
+    l->destroyers = waiter;
+    box_destroy(l->host, box);
+}
+
+/* FREEZE, THAW and USAGE: of a running sandbox, answered at once. */
+static void do_now(struct launcher *l, const struct launcher_request *request)
+{
+    struct launcher_reply reply = reply_to(request->op, request->serial, request->id);
+    struct box *box = box_host_find(l->host, request->id);
+    struct err err = {0};
+    struct box_usage usage = {0};
+    int rc;
+    if (!box || !box_running(box))
+        rc = err_set(&err, ERR_NOT_FOUND, 0, "sandbox %s does not run", request->id);
+    else if (request->op == LAUNCHER_USAGE)
+        rc = box_usage(l->host, box, &usage, &err);
+    else
+        rc = box_freeze(l->host, box, request->op == LAUNCHER_FREEZE, &err);
+    if (rc < 0)
+        set_error(&reply, &err);
+    reply.usage = (struct launcher_usage){.cpu_ns = usage.cpu_ns,
+                                          .memory_bytes = usage.memory_bytes,
+                                          .cache_bytes = usage.cache_bytes,
+                                          .disk_bytes = usage.disk_bytes,
+                                          .pids = usage.pids,
+                                          .oom_kills = usage.oom_kills};
+    server_link_send(&l->server, &reply);
+}
+
+static void list_one(void *arg, struct box *box)
+{
+    struct launcher *l = arg;
+    struct launcher_reply reply = reply_to(LAUNCHER_LIST, l->request.head.serial, box_id(box));
+    reply.pid = box_pid(box);
+    reply.frozen = box_frozen(box);
+    reply.more = 1;
+    server_link_send(&l->server, &reply);
+}
+
+static void do_list(struct launcher *l, const struct launcher_request *request)
+{
+    box_host_each(l->host, list_one, l);
+    const struct launcher_reply last = reply_to(LAUNCHER_LIST, request->serial, "");
+    server_link_send(&l->server, &last);
+}
+
+static void refuse(struct launcher *l, const struct launcher_request *request, const char *why)
+{
+    struct launcher_reply reply = reply_to(request->op, request->serial, request->id);
+    struct err err;
+    err_set(&err, ERR_INVALID, 0, "%s", why);
+    set_error(&reply, &err);
+    server_link_send(&l->server, &reply);
+}
+
+static void do_request(struct launcher *l)
+{
+    const struct launcher_request *request = &l->request.head;
+    if (request->op != LAUNCHER_LIST && !box_id_valid(request->id)) {
+        refuse(l, request, "malformed sandbox id");
+        return;
+    }
+    switch (request->op) {
+    case LAUNCHER_CREATE:
+        do_create(l, request);
+        break;
+    case LAUNCHER_DESTROY:
+        do_destroy(l, request);
+        break;
+    case LAUNCHER_FREEZE:
+    case LAUNCHER_THAW:
+    case LAUNCHER_USAGE:
+        do_now(l, request);
+        break;
+    case LAUNCHER_LIST:
+        do_list(l, request);
+        break;
+    default:
+        refuse(l, request, "unknown operation");
+    }
+}
+
+static bool may_read(const struct launcher *l)
+{
+    return !server_link_waiting(&l->server) && box_host_starting(l->host) < STARTING_MAX;
+}
+
+static void read_requests(struct launcher *l)
+{
+    while (l->server.fd >= 0 && may_read(l)) {
+        int rc = server_link_read(&l->server, &l->request);
+        if (rc > 0)
+            do_request(l);
+        else if (rc == 0)
+            return;
+        else
+            log_info("server gone", "error=\"%s\"", strerror(-rc));
+    }
+}
+
+/* ---- set-up and loop ---- */
+
+static int make_state(const struct launcher_options *o, struct err *err)
+{
+    int rc = path_make_dirs(o->state_dir, 0755);
+    if (rc == 0)
+        rc = path_make_dirs(o->run_dir, 0755);
+    return rc < 0 ? err_os(err, -rc, "make %s and %s", o->state_dir, o->run_dir) : 0;
+}
+
+static int open_host(struct launcher *l, unsigned instance, struct err *err)
+{
+    const struct launcher_options *o = l->options;
+    struct box_host_options options = {.state_dir = o->state_dir,
+                                       .run_dir = o->run_dir,
+                                       .templates_dir = o->templates_dir,
+                                       .cgroup_parent =
+                                           o->cgroup_parent ? o->cgroup_parent : "carrel",
+                                       .instance = instance,
+                                       .server_gid = o->server_gid,
+                                       .image = o->image,
+                                       .image_size = o->image_size,
+                                       .dns_count = o->dns_count,
+                                       .ca_bundle = o->ca_bundle,
+                                       .keep_stderr = o->keep_stderr,
+                                       .tamper = o->tamper,
+                                       .fail_step = o->fail_step};
+    memcpy(options.dns, o->dns, sizeof options.dns);
+    if (!options.image) {
+        options.image = embedded_init;
+        options.image_size = (size_t)(embedded_init_end - embedded_init);
+    }
+    if (!options.image_size)
+        return err_set(err, ERR_UNIMPLEMENTED, 0, "this build has no init program in it");
+    if (!options.dns_count) {
+        int count = net_resolvers(options.dns);
+        options.dns_count = count > 0 ? (unsigned)count : 0;
+    }
+    const struct box_events events = {
+        .arg = l, .created = on_created_or_failed, .ended = on_ended, .left = on_left};
+    return box_host_open(&options, &events, &l->host, err);
+}
+
+enum { POLL_HOST, POLL_SIGNAL, POLL_LISTEN, POLL_SERVER, POLLS };
+
+static void loop(struct launcher *l, int signal_fd)
+{
+    struct pollfd polls[POLLS] = {[POLL_HOST] = {box_host_fd(l->host), POLLIN, 0},
+                                  [POLL_SIGNAL] = {signal_fd, POLLIN, 0},
+                                  [POLL_LISTEN] = {l->options->listen_fd, POLLIN, 0}};
+    for (;;) {
+        short events =
+            (short)((may_read(l) ? POLLIN : 0) | (server_link_waiting(&l->server) ? POLLOUT : 0));
+        polls[POLL_SERVER] = (struct pollfd){l->server.fd, events, 0};
+        if (poll(polls, POLLS, -1) < 0 && errno != EINTR) {
+            log_error("poll", "error=\"%s\"", strerror(errno));
+            return;
+        }
+        if (polls[POLL_SIGNAL].revents)
+            return;
+        if (polls[POLL_HOST].revents)
+            box_host_step(l->host);
+        if (polls[POLL_SERVER].revents & POLLOUT)
+            server_link_flush(&l->server);
+        if (polls[POLL_SERVER].revents & (POLLIN | POLLHUP | POLLERR))
+            read_requests(l);
+        if (polls[POLL_LISTEN].revents) {
+            int rc = server_link_accept(&l->server, l->options->listen_fd, l->options->server_uid);
+            if (rc == 0)
+                log_info("server connected", "connection=%llu",
+                         (unsigned long long)l->server.generation);
+            else if (rc != -EAGAIN)
+                log_warning("connection refused", "error=\"%s\"", strerror(-rc));
+        }
+    }
+}
+
+static int open_signals(void)
+{
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigaddset(&stop, SIGINT);
+    sigprocmask(SIG_BLOCK, &stop, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &stop, SFD_CLOEXEC);
+}
+
+static int run(struct launcher *l, struct err *err)
+{
+    const struct launcher_options *o = l->options;
+    _cleanup_close_ int lock = -1, signal_fd = open_signals();
+    unsigned instance = (unsigned)o->instance;
+    int rc = make_state(o, err);
+    if (rc == 0 && o->instance < 0)
+        rc = instance_claim(INSTANCE_DIR, o->state_dir, &instance, &lock, err);
+    if (rc == 0)
+        rc = open_host(l, instance, err);
+    if (rc < 0)
+        return rc;
+    log_info("launcher ready", "instance=%u", instance);
+    if (o->ready_fd >= 0 && fd_write_all(o->ready_fd, "", 1) < 0)
+        log_warning("nobody waits for the launcher", "fd=%d", o->ready_fd);
+    loop(l, signal_fd);
+    return 0;
+}
+
+int launcher_main(const struct launcher_options *options)
+{
+    umask(022);
+    struct launcher *l = xcalloc(1, sizeof *l);
+    l->options = options;
+    l->server.fd = -1;
+    struct err err;
+    int rc = run(l, &err);
+    if (rc < 0)
+        log_error("launcher", "error=\"%s\"", err.message);
+    /* First the connection: removals that end now have nobody to tell. */
+    server_link_close(&l->server);
+    box_host_close(l->host);
+    for (struct waiter *w; (w = l->destroyers);) {
+        l->destroyers = w->next;
+        free(w);
+    }
+    free(l);
+    return rc < 0 ? err_exit_status(err.code) : 0;
+}
