@@ -20,6 +20,10 @@ static const struct http_route http_routes[] = {
     {"/envs", "GET", handle_envs_get},
     {"/metrics", "GET", handle_metrics_get},
     {"/init", "POST", handle_init_post},
+    {"/files", "GET", handle_files_get},
+    {"/files", "HEAD", handle_files_get},
+    {"/files", "POST", handle_files_post},
+    {"/files/compose", "POST", handle_compose_post},
 };
 
 /* Exactly one of the functions is set. */
@@ -40,6 +44,11 @@ static const struct rpc_route rpc_routes[] = {
     {"/process.Process/SendSignal", .unary = rpc_process_send_signal},
     {"/process.Process/Update", .unary = rpc_process_update},
     {"/process.Process/List", .unary = rpc_process_list},
+    {"/filesystem.Filesystem/Stat", .async = rpc_filesystem_stat},
+    {"/filesystem.Filesystem/ListDir", .async = rpc_filesystem_list_dir},
+    {"/filesystem.Filesystem/MakeDir", .async = rpc_filesystem_make_dir},
+    {"/filesystem.Filesystem/Move", .async = rpc_filesystem_move},
+    {"/filesystem.Filesystem/Remove", .async = rpc_filesystem_remove},
 };
 
 /* ---- what every RPC has in common ---- */
