@@ -348,7 +348,7 @@ def twenty_sandboxes():
                     for n, s in enumerate(sandboxes)
                 ]
             )
-            look = "ls; grep -aho 'worker-[0-9]*' /proc/[0-9]*/cmdline | sort -u; hostname"
+            look = "ls; grep -aho 'worker-[0-9]\\+' /proc/[0-9]*/cmdline | sort -u; hostname"
             seen = await asyncio.gather(*[s.commands.run(look) for s in sandboxes])
             for n in (0, 19):
                 say(f"sandbox {n} sees: {' '.join(seen[n].stdout.split())}")

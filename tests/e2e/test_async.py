@@ -82,11 +82,10 @@ async def test_commands(sandbox):
 async def test_stream_input(sandbox):
     handle = await sandbox.commands.run("cat", background=True, stdin=True)
 
-    async def parts():
-        for n in range(5):
-            yield f"{n}\n"
-
-    await sandbox.commands.stream_input(handle.pid, parts())
+    stream = sandbox.commands.stream_input(handle.pid)
+    for n in range(5):
+        await stream.send(f"{n}\n")
+    await stream.close()
     await handle.close_stdin()
     assert (await handle.wait()).stdout == "0\n1\n2\n3\n4\n"
 
