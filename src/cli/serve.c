@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `carrel serve`: brings supervisor, server and launcher together. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "launcher/launcher.h"
+#include "server/config.h"
+#include "server/supervisor.h"
+
+static int run_launcher(const struct supervisor_launcher *start)
+{
+    const struct config *config = start->config;
+    struct launcher_options options = {
+        .state_dir = config->state,
+        .run_dir = config->run,
+        .templates_dir = config->templates,
+        .instance = -1,
+        .listen_fd = start->listen_fd,
+        .ready_fd = -1,
+        .server_uid = start->uid,
+        .server_gid = start->gid,
+        .ca_bundle = config->ca_bundle,
+    };
+    for (size_t i = 0; i < config->dns_count; i++)
+        if (inet_pton(AF_INET, config->dns[i], &options.dns[i]) == 1)
+            options.dns_count++;
+    log_setup("launcher", config->log_level);
+    return launcher_main(&options);
+}
+
+int command_serve(int argc, char **argv)
+{
+    struct config config = {0};
+    struct err err;
+    int status;
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+        printf(
+            "usage: carrel serve [options]\n\nServes the API and the traffic of sandboxes on one "
+            "address. The first start makes a\nkey; every start prints the variables that the "
+            "SDKs need. A stop (SIGTERM) leaves\nsandboxes running for the next start, unless "
+            "--ephemeral is given.\n\n");
+        config_print_help(stdout);
+        return 0;
+    }
+    if (config_load(&config, argc - 1, argv + 1, &err) < 0) {
+        fprintf(stderr, "carrel serve: %s\n", err.message);
+        status = err_exit_status(err.code);
+    } else {
+        status = supervisor_main(&config, run_launcher);
+    }
+    config_done(&config);
+    return status;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control API (protocol.md 2): one table of routes, keys checked, JSON bodies read, before a
+ * handler runs. Handlers answer at once or wait for a sandbox; a request whose client goes away
+ * stops waiting by itself. */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "http/server.h"
+#include "server/key.h"
+#include "server/sandbox.h"
+
+enum {
+    API_PARAMS_MAX = 3,
+    API_BODY_MAX = 1 << 20,
+};
+
+struct server;
+struct api_route;
+
+struct api_request {
+    struct server *server;
+    struct http_exchange *x;
+    const struct http_request *head;
+    const struct api_route *route;
+    char project[KEY_NAME_MAX + 1]; /* of the key */
+    char *params[API_PARAMS_MAX];   /* decoded path segments where the route has {} */
+    json_t *body;                   /* object; NULL if the route takes none */
+    struct sandbox_wait wait;
+    int64_t timeout; /* of a connect that waits */
+};
+
+typedef void api_handler_fn(struct api_request *r);
+
+enum api_body {
+    API_BODY_NONE,
+    API_BODY_OBJECT,  /* required */
+    API_BODY_OPTIONAL /* nothing counts as {} */
+};
+
+struct api_route {
+    const char *method;
+    const char *path; /* literal segments and {} */
+    api_handler_fn *handler;
+    enum api_body body;
+    bool open; /* needs no key */
+};
+
+/* Takes over an exchange whose route is ROUTE_API. */
+void api_handle(struct server *server, struct http_exchange *x);
+
+/* ---- for handlers: each answers, once ---- */
+void api_reply_json(struct api_request *r, int status, json_t *value); /* reference stolen */
+void api_reply_empty(struct api_request *r, int status);
+void api_reply_error(struct api_request *r, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void api_reply_err(struct api_request *r, const struct err *err);
+/* What a launcher could not do: no room is 503, a fault 500 (protocol.md 2.2). */
+void api_reply_launcher_err(struct api_request *r, const struct err *err);
+
+/* The sandbox that params[0] names, if the caller's project owns it; otherwise NULL, and the error
+ * has been answered. One that is being killed is there only for who asks for it. */
+struct sandbox *api_find_sandbox(struct api_request *r, bool killing_too);
+/* Integer query parameter. 1, 0 when absent, -EINVAL when answered with 400. */
+int api_query_integer(struct api_request *r, const char *name, int64_t min, int64_t max,
+                      int64_t *ret);
+/* Decoded query parameter into out. 1, 0 when absent, -EINVAL when answered with 400. */
+int api_query_text(struct api_request *r, const char *name, struct buf *out);
+
+/* ---- handlers, by file ---- */
+/* api_create.c */
+api_handler_fn api_sandbox_create_v1;
+api_handler_fn api_sandbox_create_v2;
+/* api_sandbox.c */
+api_handler_fn api_sandbox_get;
+api_handler_fn api_sandbox_delete;
+api_handler_fn api_sandbox_timeout;
+api_handler_fn api_sandbox_refresh;
+api_handler_fn api_sandbox_connect;
+api_handler_fn api_sandbox_resume;
+api_handler_fn api_sandbox_pause;
+/* api_list.c */
+api_handler_fn api_sandbox_list_v1;
+api_handler_fn api_sandbox_list_v2;
+/* api_metrics.c */
+api_handler_fn api_metrics_sandbox;
+api_handler_fn api_metrics_latest;
+/* api_template.c */
+api_handler_fn api_template_list;
+api_handler_fn api_template_get;
+api_handler_fn api_template_alias;

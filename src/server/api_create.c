@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /sandboxes and POST /v2/sandboxes (protocol.md 2.2, 2.4, 12). What is asked for and cannot be
+ * given is refused by name, never left out in silence. */
+#include "server/api.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "server/field.h"
+#include "server/sandbox_list.h"
+#include "server/sandbox_record.h"
+#include "server/server.h"
+
+enum {
+    TIMEOUT_V1 = 15,
+    TIMEOUT_V2 = 300,
+    METADATA_MAX = 64 * 1024, /* bytes as JSON: a page of a listing holds 100 of them */
+    MASK_HOST_MAX = 255,
+};
+#define MB (UINT64_C(1024) * 1024)
+
+/* The request as read, before a sandbox is made of it. JSON is borrowed from the body. */
+struct order {
+    char template_name[TEMPLATE_NAME_MAX + 1];
+    int64_t timeout;
+    bool secure;
+    bool auto_pause;
+    bool auto_resume;
+    bool allow_internet;
+    bool public_traffic;
+    json_t *metadata;
+    json_t *env_vars;
+    json_t *network;
+};
+
+static int not_implemented(struct err *err, const char *what)
+{
+    return err_set(err, ERR_UNIMPLEMENTED, 0, "%s is not implemented by this server", what);
+}
+
+static bool has_members(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_object_size(value) > 0 || json_array_size(value) > 0;
+}
+
+/* ---- network ---- */
+
+/* 1 if the list has entries, 0 if not, -EINVAL. */
+static int check_list(const json_t *network, const char *name, struct err *err)
+{
+    json_t *list = NULL;
+    int rc = field_array(network, name, &list, err);
+    if (rc <= 0)
+        return rc;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!json_is_string(json_array_get(list, i)))
+            return err_set(err, ERR_INVALID, 0, "\"network.%s\" must be an array of strings", name);
+    return json_array_size(list) > 0;
+}
+
+static bool denies_all(const json_t *network)
+{
+    const json_t *list = json_object_get(network, "denyOut");
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (strcmp(json_string_value(json_array_get(list, i)), "0.0.0.0/0") == 0)
+            return true;
+    return false;
+}
+
+static int check_mask_host(const json_t *network, struct err *err)
+{
+    const char *mask = NULL;
+    int rc = field_string(network, "maskRequestHost", &mask, err);
+    if (rc <= 0)
+        return rc;
+    bool ok = *mask && strlen(mask) <= MASK_HOST_MAX;
+    for (const char *c = mask; *c; c++)
+        ok = ok && *c > ' ' && *c < 0x7f;
+    if (!ok)
+        return err_set(err, ERR_INVALID, 0,
+                       "\"network.maskRequestHost\" must be a host name in ASCII");
+    return 0;
+}
+
+static int read_network(struct order *order, struct err *err)
+{
+    const json_t *network = order->network;
+    int rc, allow, deny;
+    if ((rc = field_bool(network, "allowPublicTraffic", &order->public_traffic, err)) < 0 ||
+        (rc = check_mask_host(network, err)) < 0 ||
+        (rc = allow = check_list(network, "allowOut", err)) < 0 ||
+        (rc = deny = check_list(network, "denyOut", err)) < 0)
+        return rc;
+    if (has_members(network, "rules"))
+        return not_implemented(err, "\"network.rules\"");
+    if (has_members(network, "egressProxy"))
+        return not_implemented(err, "\"network.egressProxy\"");
+    if (deny && !allow && denies_all(network))
+        order->allow_internet = false;
+    else if (deny || allow)
+        return not_implemented(err, "filtering by \"network.allowOut\" and \"network.denyOut\" "
+                                    "(other than denying 0.0.0.0/0)");
+    if (!order->public_traffic && !order->secure)
+        return err_set(err, ERR_INVALID, 0,
+                       "\"network.allowPublicTraffic\": false needs \"secure\": true");
+    return 0;
+}
+
+/* ---- the rest of the body ---- */
+
+static int check_env_vars(json_t *env_vars, struct err *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach (env_vars, name, value) {
+        if (*name == '\0' || strchr(name, '='))
+            return err_set(err, ERR_INVALID, 0,
+                           "\"envVars\": \"%.64s\" is not a name for a variable", name);
+    }
+    return 0;
+}
+
+static int check_metadata(const json_t *metadata, struct err *err)
+{
+    if (json_dumpb(metadata, NULL, 0, JSON_COMPACT) > METADATA_MAX)
+        return err_set(err, ERR_INVALID, 0, "\"metadata\" must be at most %d bytes", METADATA_MAX);
+    return 0;
+}
+
+static int read_lifecycle(const json_t *body, struct order *order, struct err *err)
+{
+    json_t *auto_resume = NULL;
+    bool memory = true;
+    int rc;
+    if ((rc = field_bool(body, "autoPause", &order->auto_pause, err)) < 0 ||
+        (rc = field_bool(body, "autoPauseMemory", &memory, err)) < 0 ||
+        (rc = field_object(body, "autoResume", &auto_resume, err)) < 0 ||
+        (rc = field_bool(auto_resume, "enabled", &order->auto_resume, err)) < 0)
+        return rc;
+    if (memory)
+        return 0;
+    if (!order->auto_pause)
+        return err_set(err, ERR_INVALID, 0, "\"autoPauseMemory\" needs \"autoPause\": true");
+    if (order->auto_resume)
+        return err_set(err, ERR_INVALID, 0,
+                       "\"autoPauseMemory\": false cannot be resumed by traffic");
+    return not_implemented(err, "\"autoPauseMemory\": false");
+}
+
+static int read_body(const json_t *body, int64_t max_timeout, struct order *order, struct err *err)
+{
+    const char *template_id = NULL;
+    int rc;
+    if ((rc = field_string(body, "templateID", &template_id, err)) < 0)
+        return rc;
+    if (!template_id)
+        return err_set(err, ERR_INVALID, 0, "\"templateID\" is missing");
+    if ((rc = template_parse_reference(str_from(template_id), order->template_name, err)) < 0 ||
+        (rc = field_integer(body, "timeout", 1, max_timeout, &order->timeout, err)) < 0 ||
+        (rc = field_bool(body, "allow_internet_access", &order->allow_internet, err)) < 0 ||
+        (rc = field_string_map(body, "metadata", &order->metadata, err)) < 0 ||
+        (rc = field_string_map(body, "envVars", &order->env_vars, err)) < 0 ||
+        (rc = field_object(body, "network", &order->network, err)) < 0 ||
+        (rc = read_lifecycle(body, order, err)) < 0)
+        return rc;
+    if (has_members(json_object_get(body, "iam"), "tokens"))
+        return not_implemented(err, "\"iam\"");
+    if (has_members(body, "volumeMounts"))
+        return not_implemented(err, "\"volumeMounts\"");
+    if (order->env_vars && (rc = check_env_vars(order->env_vars, err)) < 0)
+        return rc;
+    if (order->metadata && (rc = check_metadata(order->metadata, err)) < 0)
+        return rc;
+    return order->network ? read_network(order, err) : 0;
+}
+
+/* ---- making it ---- */
+
+static struct launcher_limits limits_of(const struct config *config,
+                                        const struct template *template)
+{
+    uint64_t memory = template->memory_mb ? template->memory_mb : config->memory_mb;
+    uint64_t disk = template->disk_mb ? template->disk_mb : config->disk_mb;
+    uint64_t cpus = template->cpu_count ? template->cpu_count * 1000 : config->cpu_millis;
+    return (struct launcher_limits){
+        .memory_bytes = memory * MB,
+        .cpu_millis = (uint32_t)cpus,
+        .pids = (uint32_t)config->pids,
+        .disk_bytes = disk * MB,
+    };
+}
+
+static struct sandbox *make(struct api_request *r, const struct order *order,
+                            const struct template *template)
+{
+    struct sandbox *sb = sandbox_new(r->server);
+    memcpy(sb->project, r->project, sizeof sb->project);
+    memcpy(sb->template_name, order->template_name, sizeof sb->template_name);
+    sb->limits = limits_of(r->server->config, template);
+    sb->timeout = order->timeout;
+    sb->allow_internet = order->allow_internet;
+    sb->auto_pause = order->auto_pause;
+    sb->auto_resume = order->auto_resume;
+    sb->metadata = order->metadata ? json_incref(order->metadata) : NULL;
+    if (order->network)
+        sandbox_record_set_network(sb, json_incref(order->network));
+    if (order->secure)
+        token_new(sb->envd_token);
+    if (!order->public_traffic)
+        token_new(sb->traffic_token);
+    return sb;
+}
+
+static void on_created(struct sandbox_wait *wait, struct sandbox *sb, const struct err *err)
+{
+    struct api_request *r = CONTAINER_OF(wait, struct api_request, wait);
+    if (err)
+        api_reply_launcher_err(r, err);
+    else
+        api_reply_json(r, 201, sandbox_record_created(sb));
+}
+
+static void start(struct api_request *r, const struct order *order, const struct template *template)
+{
+    struct sandbox *sb = make(r, order, template);
+    char *config = sandbox_record_agent_config(sb, template, order->env_vars);
+    if (!config || strlen(config) > LAUNCHER_CONFIG_MAX) {
+        api_reply_error(r, 400, "\"envVars\" must be at most %d bytes in all", LAUNCHER_CONFIG_MAX);
+        sandbox_free(sb);
+    } else {
+        sandbox_start(sb, str_from(config));
+        sandbox_wait(sb, &r->wait, on_created);
+    }
+    free(config);
+}
+
+static void create(struct api_request *r, struct order *order)
+{
+    struct server *server = r->server;
+    struct template template;
+    struct err err;
+    order->allow_internet = order->public_traffic = true;
+    if (read_body(r->body, (int64_t)server->config->max_timeout, order, &err) < 0 ||
+        template_load(server->config->templates, order->template_name, &template, &err) < 0) {
+        api_reply_err(r, &err);
+        return;
+    }
+    if (server->stopping)
+        api_reply_error(r, 503, "the server is stopping");
+    else if (sandbox_list_count(server->sandboxes) >= server->config->max_sandboxes)
+        api_reply_error(r, 429, "the limit of %llu sandboxes is reached",
+                        (unsigned long long)server->config->max_sandboxes);
+    else
+        start(r, order, &template);
+    template_done(&template);
+}
+
+void api_sandbox_create_v1(struct api_request *r)
+{
+    struct order order = {.timeout = TIMEOUT_V1, .secure = true};
+    struct err err;
+    /* Upstream's default here is false; ours is to be secured unless it is refused in so many
+     * words. */
+    if (field_bool(r->body, "secure", &order.secure, &err) < 0)
+        api_reply_err(r, &err);
+    else
+        create(r, &order);
+}
+
+void api_sandbox_create_v2(struct api_request *r)
+{
+    struct order order = {.timeout = TIMEOUT_V2, .secure = true};
+    create(r, &order);
+}

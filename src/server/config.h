@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `carrel serve` can be told, by options and by a configuration file with the same names.
+ * One table describes all of it; the help text is made from it too. Command line beats file. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+enum {
+    CONFIG_DNS_MAX = 3,
+    CONFIG_OPTIONS_MAX = 32,
+    CONFIG_DEFAULT_UID = 64991, /* the server's user when --user is not given and no user
+                                   "carrel" exists; outside every range distributions hand out */
+};
+
+struct config {
+    char *listen;    /* ADDR:PORT */
+    char *state;     /* directory */
+    char *run;       /* directory */
+    char *templates; /* directory */
+    char *file;      /* --config, or NULL */
+    char *ca_bundle; /* file, "none", or NULL: the host's if there is one */
+    char *dns[CONFIG_DNS_MAX];
+    size_t dns_count; /* 0: the host's resolvers */
+    char *domain;     /* what sandbox host names end in, NULL: sbx.localhost and the port */
+    char *user;       /* the server's user, name or number; NULL: see CONFIG_DEFAULT_UID */
+    uint64_t memory_mb;
+    uint64_t cpu_millis; /* thousandths of a CPU */
+    uint64_t pids;
+    uint64_t disk_mb;
+    uint64_t max_sandboxes;
+    uint64_t max_timeout;  /* seconds */
+    uint64_t stop_timeout; /* seconds */
+    enum log_level log_level;
+    bool ephemeral; /* a stop kills the sandboxes and takes the host's rules away */
+
+    unsigned char set_by[CONFIG_OPTIONS_MAX]; /* who set option i last: private to config.c */
+};
+
+/* Fills *config (zeroed by the caller) with defaults, then the file that --config names, then the
+ * options. `config_done` is due in any case. 0, or a negative errno with err naming the option, or
+ * file and line. Relative paths become absolute. */
+int config_load(struct config *config, int argc, char **argv, struct err *err);
+void config_done(struct config *config);
+
+/* One line an option, for `carrel serve --help`. */
+void config_print_help(FILE *out);
+
+/* Splits "ADDR:PORT", "[ADDR]:PORT" or ":PORT" into its parts. 0 or -EINVAL. */
+int config_split_listen(const char *text, char host[256], char port[8], struct err *err);

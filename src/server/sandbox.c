@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Transitions of a sandbox. */
+#include "server/sandbox.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "server/launcher_link.h"
+#include "server/proxy.h"
+#include "server/sample.h"
+#include "server/sandbox_list.h"
+#include "server/sandbox_record.h"
+#include "server/server.h"
+
+enum {
+    ID_CHARS = 19, /* after the "i" */
+    DESTROY_RETRY_MS = 2000,
+};
+#define CREATE_TIMEOUT  (60 * CLOCK_S)
+#define DESTROY_TIMEOUT (30 * CLOCK_S)
+#define FREEZE_TIMEOUT  (20 * CLOCK_S)
+
+static void on_end_of_life(uv_timer_t *timer);
+
+struct sandbox *sandbox_new(struct server *server)
+{
+    struct sandbox *sb = xcalloc(1, sizeof *sb);
+    sb->server = server;
+    sb->state = SANDBOX_CREATING;
+    sb->allow_internet = true;
+    sb->id[0] = 'i';
+    random_id(sb->id + 1, ID_CHARS);
+    LIST_INIT(&sb->waits);
+    LIST_INIT(&sb->proxies);
+    return sb;
+}
+
+void sandbox_free(struct sandbox *sb)
+{
+    if (!sb)
+        return;
+    json_decref(sb->metadata);
+    json_decref(sb->network);
+    sample_ring_free(sb->samples);
+    explicit_bzero(sb->envd_token, sizeof sb->envd_token);
+    explicit_bzero(sb->traffic_token, sizeof sb->traffic_token);
+    free(sb);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    sandbox_free(handle->data);
+}
+
+/* ---- waiting ---- */
+
+void sandbox_wait(struct sandbox *sb, struct sandbox_wait *wait,
+                  void (*done)(struct sandbox_wait *, struct sandbox *, const struct err *))
+{
+    assert(!wait->sandbox);
+    wait->sandbox = sb;
+    wait->done = done;
+    LIST_INSERT_HEAD(&sb->waits, wait, link);
+}
+
+void sandbox_wait_cancel(struct sandbox_wait *wait)
+{
+    if (!wait->sandbox)
+        return;
+    LIST_REMOVE(wait, link);
+    wait->sandbox = NULL;
+}
+
+/* Tells those who wait now; who begins to wait meanwhile waits for the next transition. */
+static void settle(struct sandbox *sb, const struct err *err)
+{
+    LIST_HEAD(, sandbox_wait) waits;
+    LIST_INIT(&waits);
+    struct sandbox_wait *wait;
+    while ((wait = LIST_FIRST(&sb->waits))) {
+        LIST_REMOVE(wait, link);
+        LIST_INSERT_HEAD(&waits, wait, link);
+    }
+    while ((wait = LIST_FIRST(&waits))) {
+        LIST_REMOVE(wait, link);
+        wait->sandbox = NULL;
+        wait->done(wait, sb, err);
+    }
+}
+
+/* ---- end of life ---- */
+
+static void arm(struct sandbox *sb)
+{
+    int64_t left = sb->end - clock_wall_ns();
+    uv_update_time(&sb->server->loop);
+    uv_timer_start(&sb->timer, on_end_of_life,
+                   left > 0 ? (uint64_t)((left + CLOCK_MS - 1) / CLOCK_MS) : 0, 0);
+}
+
+int64_t sandbox_end_after(const struct sandbox *sb, int64_t timeout)
+{
+    int64_t now = clock_wall_ns();
+    int64_t begin = sb->state == SANDBOX_RUNNING ? sb->life_started : now;
+    int64_t last = begin + (int64_t)sb->server->config->max_timeout * CLOCK_S;
+    int64_t end = now + timeout * CLOCK_S;
+    return end < last ? end : last;
+}
+
+static void save_life(struct sandbox *sb)
+{
+    struct err err;
+    if (store_update_sandbox(sb->server->store, sb->id, sandbox_state_name(sb), sb->life_started,
+                             sb->end, &err) < 0)
+        log_error("sandbox not saved", "id=%s error=\"%s\"", sb->id, err.message);
+}
+
+void sandbox_set_end(struct sandbox *sb, int64_t end)
+{
+    sb->end = end;
+    save_life(sb);
+    arm(sb);
+}
+
+static void on_end_of_life(uv_timer_t *timer)
+{
+    struct sandbox *sb = timer->data;
+    if (sb->state != SANDBOX_RUNNING)
+        return;
+    if (sb->end > clock_wall_ns() + CLOCK_MS)
+        arm(sb); /* the wall clock was set back */
+    else if (sb->auto_pause)
+        sandbox_pause(sb, "timeout");
+    else
+        sandbox_kill(sb, "timeout");
+}
+
+/* ---- states ---- */
+
+bool sandbox_visible(const struct sandbox *sb)
+{
+    return sb->state != SANDBOX_CREATING && sb->state != SANDBOX_KILLING;
+}
+
+const char *sandbox_state_name(const struct sandbox *sb)
+{
+    return sb->state == SANDBOX_PAUSING || sb->state == SANDBOX_PAUSED ? "paused" : "running";
+}
+
+static void call(struct sandbox *sb, enum launcher_op op, int64_t timeout, launcher_done_fn *done)
+{
+    struct launcher_request request = {.op = op};
+    memcpy(request.id, sb->id, sizeof request.id);
+    launcher_link_call(sb->server->link, &request, STR(""), timeout, done, sb);
+}
+
+static void open_timer(struct sandbox *sb)
+{
+    uv_timer_init(&sb->server->loop, &sb->timer);
+    sb->timer.data = sb;
+}
+
+/* The last step of every life: nobody holds it any more after this. */
+static void leave(struct sandbox *sb, const struct err *err)
+{
+    struct server *server = sb->server;
+    launcher_link_forget(server->link, sb);
+    settle(sb, err);
+    sandbox_list_remove(server->sandboxes, sb);
+    uv_close((uv_handle_t *)&sb->timer, on_timer_closed);
+    server_sandbox_left(server);
+}
+
+/* ---- creation ---- */
+
+static void on_created(const struct launcher_reply *reply, void *arg)
+{
+    struct sandbox *sb = arg;
+    struct err err = {0};
+    if (sb->state == SANDBOX_KILLING) { /* stopped meanwhile; its destruction follows */
+        return;
+    }
+    if (reply->code != ERR_OK) {
+        err_set(&err, reply->code, reply->os, "creating the sandbox: %s", reply->message);
+        log_error("sandbox not created", "id=%s template=%s error=\"%s\"", sb->id,
+                  sb->template_name, err.message);
+        /* After a loss of the launcher nobody knows what exists of it. */
+        if (reply->code == ERR_UNAVAILABLE || reply->code == ERR_TIMEOUT)
+            sandbox_list_destroy_stray(sb->server->sandboxes, sb->id);
+        leave(sb, &err);
+        return;
+    }
+    sb->life_started = sb->started = clock_wall_ns();
+    sb->state = SANDBOX_RUNNING;
+    sb->end = sandbox_end_after(sb, sb->timeout);
+    if (LIST_EMPTY(&sb->waits)) {
+        sandbox_kill(sb, "its client has gone");
+        return;
+    }
+    if (sandbox_record_save(sb, &err) < 0) {
+        log_error("sandbox not saved", "id=%s error=\"%s\"", sb->id, err.message);
+        settle(sb, &err);
+        sandbox_kill(sb, "not saved");
+        return;
+    }
+    arm(sb);
+    log_info("sandbox created", "id=%s template=%s timeout=%lld", sb->id, sb->template_name,
+             (long long)sb->timeout);
+    settle(sb, NULL);
+}
+
+void sandbox_start(struct sandbox *sb, struct str agent_config)
+{
+    struct launcher_request request = {.op = LAUNCHER_CREATE, .limits = sb->limits};
+    memcpy(request.id, sb->id, sizeof request.id);
+    memcpy(request.template_name, sb->template_name, sizeof sb->template_name);
+    request.allow_internet = sb->allow_internet;
+    open_timer(sb);
+    sandbox_list_add(sb->server->sandboxes, sb);
+    launcher_link_call(sb->server->link, &request, agent_config, CREATE_TIMEOUT, on_created, sb);
+}
+
+/* ---- end ---- */
+
+static void on_destroy_retry(uv_timer_t *timer);
+
+static void on_destroyed(const struct launcher_reply *reply, void *arg)
+{
+    struct sandbox *sb = arg;
+    if (reply->code == ERR_OK) {
+        log_info("sandbox destroyed", "id=%s", sb->id);
+        leave(sb, NULL);
+        return;
+    }
+    struct err err;
+    err_set(&err, reply->code, reply->os, "destroying the sandbox: %s", reply->message);
+    log_error("sandbox not destroyed", "id=%s error=\"%s\"", sb->id, err.message);
+    settle(sb, &err);
+    uv_timer_start(&sb->timer, on_destroy_retry, DESTROY_RETRY_MS, 0);
+}
+
+static void on_destroy_retry(uv_timer_t *timer)
+{
+    call(timer->data, LAUNCHER_DESTROY, DESTROY_TIMEOUT, on_destroyed);
+}
+
+void sandbox_kill(struct sandbox *sb, const char *reason)
+{
+    struct err err;
+    if (sb->state == SANDBOX_KILLING)
+        return;
+    log_info("sandbox ends", "id=%s reason=\"%s\"", sb->id, reason);
+    sb->state = SANDBOX_KILLING;
+    uv_timer_stop(&sb->timer);
+    launcher_link_forget(sb->server->link, sb);
+    if (store_delete_sandbox(sb->server->store, sb->id, &err) < 0)
+        log_error("sandbox not deleted", "id=%s error=\"%s\"", sb->id, err.message);
+    proxy_cut_all(sb);
+    if (!LIST_EMPTY(&sb->waits)) {
+        err_set(&err, ERR_NOT_FOUND, 0, "the sandbox was killed");
+        settle(sb, &err);
+    }
+    call(sb, LAUNCHER_DESTROY, DESTROY_TIMEOUT, on_destroyed);
+}
+
+void sandbox_vanished(struct sandbox *sb, const char *reason)
+{
+    /* What is left of it outside (directory, cgroup) still has to go. */
+    if (sb->state != SANDBOX_CREATING)
+        sandbox_kill(sb, reason);
+}
+
+/* ---- pause and resume ---- */
+
+static void on_frozen(const struct launcher_reply *reply, void *arg)
+{
+    struct sandbox *sb = arg;
+    struct err err;
+    if (sb->state != SANDBOX_PAUSING)
+        return;
+    if (reply->code == ERR_NOT_FOUND) {
+        sandbox_kill(sb, "the launcher does not know it");
+        return;
+    }
+    if (reply->code != ERR_OK) {
+        err_set(&err, reply->code, reply->os, "pausing the sandbox: %s", reply->message);
+        log_error("sandbox not paused", "id=%s error=\"%s\"", sb->id, err.message);
+        sb->state = SANDBOX_RUNNING;
+        /* One whose time is over must not run on for want of a freezer. */
+        if (sb->end <= clock_wall_ns())
+            sandbox_kill(sb, "could not be paused at its end");
+        else
+            arm(sb);
+        settle(sb, &err);
+        return;
+    }
+    sb->state = SANDBOX_PAUSED;
+    sb->end = clock_wall_ns();
+    save_life(sb);
+    log_info("sandbox paused", "id=%s", sb->id);
+    settle(sb, NULL);
+}
+
+void sandbox_pause(struct sandbox *sb, const char *reason)
+{
+    assert(sb->state == SANDBOX_RUNNING);
+    log_info("sandbox pauses", "id=%s reason=\"%s\"", sb->id, reason);
+    sb->state = SANDBOX_PAUSING;
+    sb->unconfirmed = false; /* what a reconciliation hears of it now may be older */
+    uv_timer_stop(&sb->timer);
+    proxy_cut_all(sb);
+    call(sb, LAUNCHER_FREEZE, FREEZE_TIMEOUT, on_frozen);
+}
+
+static void on_thawed(const struct launcher_reply *reply, void *arg)
+{
+    struct sandbox *sb = arg;
+    struct err err;
+    if (sb->state != SANDBOX_RESUMING)
+        return;
+    if (reply->code == ERR_NOT_FOUND) {
+        sandbox_kill(sb, "the launcher does not know it");
+        return;
+    }
+    if (reply->code != ERR_OK) {
+        err_set(&err, reply->code, reply->os, "resuming the sandbox: %s", reply->message);
+        log_error("sandbox not resumed", "id=%s error=\"%s\"", sb->id, err.message);
+        sb->state = SANDBOX_PAUSED;
+        sb->end = clock_wall_ns();
+        save_life(sb);
+        settle(sb, &err);
+        return;
+    }
+    sb->state = SANDBOX_RUNNING;
+    arm(sb);
+    log_info("sandbox resumed", "id=%s", sb->id);
+    settle(sb, NULL);
+}
+
+void sandbox_resume(struct sandbox *sb, int64_t timeout)
+{
+    assert(sb->state == SANDBOX_PAUSED);
+    sb->timeout = timeout;
+    sb->end = sandbox_end_after(sb, timeout);
+    sb->life_started = clock_wall_ns();
+    sb->state = SANDBOX_RESUMING;
+    sb->unconfirmed = false;
+    /* Saved first: after a crash from here on, a frozen box with a running row is a paused
+     * sandbox, whereas a running box whose row says paused would have lost its end. */
+    save_life(sb);
+    call(sb, LAUNCHER_THAW, FREEZE_TIMEOUT, on_thawed);
+}
+
+/* ---- adoption ---- */
+
+void sandbox_restore(struct sandbox *sb)
+{
+    sb->unconfirmed = true;
+    open_timer(sb);
+    sandbox_list_add(sb->server->sandboxes, sb);
+}
+
+void sandbox_adopt(struct sandbox *sb, bool frozen)
+{
+    sb->unconfirmed = false;
+    if (frozen && sb->state == SANDBOX_RUNNING) {
+        sb->state = SANDBOX_PAUSED;
+        sb->end = clock_wall_ns();
+        uv_timer_stop(&sb->timer);
+        proxy_cut_all(sb);
+        save_life(sb);
+    } else if (!frozen && sb->state == SANDBOX_PAUSED) {
+        /* The freezer was opened behind our back: clients know it as paused. */
+        sb->state = SANDBOX_PAUSING;
+        call(sb, LAUNCHER_FREEZE, FREEZE_TIMEOUT, on_frozen);
+    } else if (sb->state == SANDBOX_RUNNING) {
+        arm(sb);
+    }
+}

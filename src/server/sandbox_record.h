@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A sandbox as text: the store's record, the API's objects, the agent's first configuration. */
+#pragma once
+
+#include <jansson.h>
+
+#include "server/sandbox.h"
+#include "server/store.h"
+
+/* Writes or updates the sandbox's row. 0 or -errno. */
+int sandbox_record_save(const struct sandbox *sandbox, struct err *err);
+/* A sandbox from its row; NULL with err when the row makes no sense. */
+struct sandbox *sandbox_record_load(struct server *server, const struct store_sandbox *row,
+                                    struct err *err);
+/* Takes over network (reference stolen, NULL allowed) and what follows from it. */
+void sandbox_record_set_network(struct sandbox *sandbox, json_t *network);
+
+/* API objects of protocol.md 2.2; the caller owns them. */
+json_t *sandbox_record_created(const struct sandbox *sandbox); /* Sandbox */
+json_t *sandbox_record_listed(const struct sandbox *sandbox);  /* ListedSandbox */
+json_t *sandbox_record_detail(const struct sandbox *sandbox);  /* SandboxDetail */
+
+/* The agent's configuration (agent/config.h), with the variables in the order of protocol.md 5.2;
+ * env_vars are create's, or NULL. JSON text to be freed. */
+char *sandbox_record_agent_config(const struct sandbox *sandbox, const struct template *template,
+                                  json_t *env_vars);

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store on SQLite. */
+#include "server/store.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "base/path.h"
+
+enum { SCHEMA_VERSION = 1 };
+
+static const char schema[] =
+    "CREATE TABLE keys (id INTEGER PRIMARY KEY, name TEXT NOT NULL, project TEXT NOT NULL,"
+    " hint TEXT NOT NULL, hash BLOB NOT NULL UNIQUE, created INTEGER NOT NULL,"
+    " revoked INTEGER NOT NULL DEFAULT 0);"
+    "CREATE UNIQUE INDEX keys_name ON keys (name) WHERE revoked = 0;"
+    "CREATE TABLE sandboxes (id TEXT PRIMARY KEY, project TEXT NOT NULL, template TEXT NOT NULL,"
+    " state TEXT NOT NULL, started INTEGER NOT NULL, life_started INTEGER NOT NULL,"
+    " ends INTEGER NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;"
+    "PRAGMA user_version = 1;";
+
+enum statement {
+    PUT_SANDBOX,
+    UPDATE_SANDBOX,
+    DELETE_SANDBOX,
+    EACH_SANDBOX,
+    ADD_KEY,
+    REVOKE_KEY,
+    EACH_KEY,
+    DATA_VERSION,
+    STATEMENTS
+};
+
+static const char *const statements[STATEMENTS] = {
+    [PUT_SANDBOX] = "INSERT OR REPLACE INTO sandboxes (id, project, template, state, started,"
+                    " life_started, ends, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [UPDATE_SANDBOX] =
+        "UPDATE sandboxes SET state = ?2, life_started = ?3, ends = ?4 WHERE id = ?1",
+    [DELETE_SANDBOX] = "DELETE FROM sandboxes WHERE id = ?1",
+    [EACH_SANDBOX] = "SELECT id, project, template, state, started, life_started, ends, record"
+                     " FROM sandboxes ORDER BY started, id",
+    [ADD_KEY] = "INSERT INTO keys (name, project, hint, hash, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+    [REVOKE_KEY] = "UPDATE keys SET revoked = ?2 WHERE name = ?1 AND revoked = 0 RETURNING hash",
+    [EACH_KEY] = "SELECT name, project, hint, hash, created, revoked FROM keys ORDER BY id",
+    [DATA_VERSION] = "PRAGMA data_version",
+};
+
+struct store {
+    sqlite3 *db;
+    sqlite3_stmt *prepared[STATEMENTS];
+};
+
+static int failed(struct store *store, struct err *err, const char *doing)
+{
+    int code = sqlite3_errcode(store->db);
+    if ((code & 0xff) == SQLITE_FULL)
+        return err_set(err, ERR_NO_SPACE, ENOSPC, "database: %s", doing);
+    return err_set(err, ERR_INTERNAL, 0, "database: %s: %s", doing, sqlite3_errmsg(store->db));
+}
+
+static int execute(struct store *store, const char *sql, const char *doing, struct err *err)
+{
+    if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return failed(store, err, doing);
+    return 0;
+}
+
+static int user_version(struct store *store)
+{
+    sqlite3_stmt *query = NULL;
+    int version = -1;
+    if (sqlite3_prepare_v2(store->db, "PRAGMA user_version", -1, &query, NULL) == SQLITE_OK &&
+        sqlite3_step(query) == SQLITE_ROW)
+        version = sqlite3_column_int(query, 0);
+    sqlite3_finalize(query);
+    return version;
+}
+
+static int migrate(struct store *store, const char *path, struct err *err)
+{
+    int version = user_version(store);
+    if (version < 0)
+        return failed(store, err, path);
+    if (version > SCHEMA_VERSION)
+        return err_set(err, ERR_PRECONDITION, 0,
+                       "%s was written by a newer carrel (version %d, this one knows %d)", path,
+                       version, SCHEMA_VERSION);
+    if (version == SCHEMA_VERSION)
+        return 0;
+    /* IMMEDIATE: of two processes that start together, the second must look again. */
+    int rc = execute(store, "BEGIN IMMEDIATE", "begin", err);
+    if (rc == 0 && user_version(store) == 0)
+        rc = execute(store, schema, "create tables", err);
+    if (rc == 0)
+        rc = execute(store, "COMMIT", "commit", err);
+    return rc;
+}
+
+int store_open(const char *dir, struct store **ret, struct err *err)
+{
+    struct store *store = xcalloc(1, sizeof *store);
+    _cleanup_free_ char *path = path_join(dir, "carrel.db");
+    int rc;
+    mode_t old = umask(0077);
+    if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
+        SQLITE_OK)
+        rc = failed(store, err, path);
+    else if (sqlite3_busy_timeout(store->db, 2000) != SQLITE_OK)
+        rc = failed(store, err, path);
+    else if ((rc = execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;", path,
+                           err)) == 0)
+        rc = migrate(store, path, err);
+    umask(old);
+    for (int i = 0; rc == 0 && i < STATEMENTS; i++) {
+        if (sqlite3_prepare_v3(store->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT,
+                               &store->prepared[i], NULL) != SQLITE_OK)
+            rc = failed(store, err, path);
+    }
+    if (rc < 0) {
+        store_close(store);
+        return rc;
+    }
+    *ret = store;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    if (!store)
+        return;
+    for (int i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(store->prepared[i]);
+    sqlite3_close(store->db);
+    free(store);
+}
+
+static void bind_text(sqlite3_stmt *s, int at, const char *text)
+{
+    sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
+}
+
+static const char *column_text(sqlite3_stmt *s, int at)
+{
+    const unsigned char *text = sqlite3_column_text(s, at);
+    return text ? (const char *)text : "";
+}
+
+/* Runs a statement without a result. Bound values are borrowed only until here. */
+static int run(struct store *store, enum statement which, const char *doing, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[which];
+    int step = sqlite3_step(s), rc = 0;
+    if (step != SQLITE_DONE && step != SQLITE_ROW)
+        rc = failed(store, err, doing);
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+    return rc;
+}
+
+int store_put_sandbox(struct store *store, const struct store_sandbox *row, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[PUT_SANDBOX];
+    bind_text(s, 1, row->id);
+    bind_text(s, 2, row->project);
+    bind_text(s, 3, row->template_name);
+    bind_text(s, 4, row->state);
+    sqlite3_bind_int64(s, 5, row->started);
+    sqlite3_bind_int64(s, 6, row->life_started);
+    sqlite3_bind_int64(s, 7, row->end);
+    bind_text(s, 8, row->record);
+    return run(store, PUT_SANDBOX, "write sandbox", err);
+}
+
+int store_update_sandbox(struct store *store, const char *id, const char *state,
+                         int64_t life_started, int64_t end, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[UPDATE_SANDBOX];
+    bind_text(s, 1, id);
+    bind_text(s, 2, state);
+    sqlite3_bind_int64(s, 3, life_started);
+    sqlite3_bind_int64(s, 4, end);
+    return run(store, UPDATE_SANDBOX, "update sandbox", err);
+}
+
+int store_delete_sandbox(struct store *store, const char *id, struct err *err)
+{
+    bind_text(store->prepared[DELETE_SANDBOX], 1, id);
+    return run(store, DELETE_SANDBOX, "delete sandbox", err);
+}
+
+int store_each_sandbox(struct store *store, store_sandbox_fn *each, void *arg, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[EACH_SANDBOX];
+    int step, rc = 0;
+    while (rc >= 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
+        struct store_sandbox row = {
+            .id = column_text(s, 0),
+            .project = column_text(s, 1),
+            .template_name = column_text(s, 2),
+            .state = column_text(s, 3),
+            .started = sqlite3_column_int64(s, 4),
+            .life_started = sqlite3_column_int64(s, 5),
+            .end = sqlite3_column_int64(s, 6),
+            .record = column_text(s, 7),
+        };
+        rc = each(&row, arg);
+    }
+    if (rc >= 0)
+        rc = step == SQLITE_DONE ? 0 : failed(store, err, "read sandboxes");
+    sqlite3_reset(s);
+    return rc;
+}
+
+int store_add_key(struct store *store, const struct store_key *key, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[ADD_KEY];
+    bind_text(s, 1, key->name);
+    bind_text(s, 2, key->project);
+    bind_text(s, 3, key->hint);
+    sqlite3_bind_blob(s, 4, key->hash, STORE_HASH_SIZE, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 5, key->created);
+    int rc = run(store, ADD_KEY, "add key", err);
+    if (rc < 0 && sqlite3_errcode(store->db) == SQLITE_CONSTRAINT)
+        return err_set(err, ERR_EXISTS, 0, "there is a key named \"%s\" already", key->name);
+    return rc;
+}
+
+int store_revoke_key(struct store *store, const char *name, int64_t now,
+                     unsigned char ret_hash[STORE_HASH_SIZE], struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[REVOKE_KEY];
+    int rc;
+    bind_text(s, 1, name);
+    sqlite3_bind_int64(s, 2, now);
+    int step = sqlite3_step(s);
+    if (step == SQLITE_ROW && sqlite3_column_bytes(s, 0) == STORE_HASH_SIZE) {
+        memcpy(ret_hash, sqlite3_column_blob(s, 0), STORE_HASH_SIZE);
+        rc = 0;
+    } else if (step == SQLITE_DONE || step == SQLITE_ROW) {
+        rc = err_set(err, ERR_NOT_FOUND, 0, "there is no key named \"%s\"", name);
+    } else {
+        rc = failed(store, err, "revoke key");
+    }
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+    return rc;
+}
+
+int store_each_key(struct store *store, store_key_fn *each, void *arg, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[EACH_KEY];
+    int step;
+    while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+        if (sqlite3_column_bytes(s, 3) != STORE_HASH_SIZE)
+            continue;
+        struct store_key key = {
+            .name = column_text(s, 0),
+            .project = column_text(s, 1),
+            .hint = column_text(s, 2),
+            .hash = sqlite3_column_blob(s, 3),
+            .created = sqlite3_column_int64(s, 4),
+            .revoked = sqlite3_column_int64(s, 5),
+        };
+        each(&key, arg);
+    }
+    int rc = step == SQLITE_DONE ? 0 : failed(store, err, "read keys");
+    sqlite3_reset(s);
+    return rc;
+}
+
+int64_t store_data_version(struct store *store)
+{
+    sqlite3_stmt *s = store->prepared[DATA_VERSION];
+    int64_t version = sqlite3_step(s) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : -1;
+    sqlite3_reset(s);
+    return version;
+}

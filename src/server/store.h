@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What must outlive the server: API keys and the sandboxes that clients know of. The only file that
+ * knows SQLite. Writes are synchronous but wait for no disk (WAL, synchronous=NORMAL): a killed
+ * process loses nothing, a power cut ends all sandboxes anyway. Several processes may have the
+ * same store open (`carrel key` beside a server). */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct store;
+
+/* Opens or makes <dir>/carrel.db. A database of a newer version is refused. 0 or -errno. */
+int store_open(const char *dir, struct store **ret, struct err *err);
+void store_close(struct store *store);
+
+/* ---- sandboxes ---- */
+struct store_sandbox {
+    const char *id;
+    const char *project;
+    const char *template_name;
+    const char *state;    /* "running" or "paused" */
+    int64_t started;      /* wall-clock nanoseconds */
+    int64_t life_started; /* creation or last resume */
+    int64_t end;
+    const char *record; /* JSON: everything else, see sandbox_record.h */
+};
+
+int store_put_sandbox(struct store *store, const struct store_sandbox *row, struct err *err);
+/* Changes what changes during a life. */
+int store_update_sandbox(struct store *store, const char *id, const char *state,
+                         int64_t life_started, int64_t end, struct err *err);
+int store_delete_sandbox(struct store *store, const char *id, struct err *err);
+/* The row is valid during the call; a negative return ends the walk and is returned. */
+typedef int store_sandbox_fn(const struct store_sandbox *row, void *arg);
+int store_each_sandbox(struct store *store, store_sandbox_fn *each, void *arg, struct err *err);
+
+/* ---- keys ---- */
+enum { STORE_HASH_SIZE = 32 };
+struct store_key {
+    const char *name;
+    const char *project;
+    const char *hint; /* beginning of the key, for listings */
+    const unsigned char *hash;
+    int64_t created;
+    int64_t revoked; /* 0: valid */
+};
+
+/* -EEXIST when a valid key has the name. */
+int store_add_key(struct store *store, const struct store_key *key, struct err *err);
+/* -ENOENT when no valid key has the name. The hash tells which key it was. */
+int store_revoke_key(struct store *store, const char *name, int64_t now,
+                     unsigned char ret_hash[STORE_HASH_SIZE], struct err *err);
+typedef void store_key_fn(const struct store_key *key, void *arg);
+/* All keys, revoked ones too, oldest first. */
+int store_each_key(struct store *store, store_key_fn *each, void *arg, struct err *err);
+/* A number that changes when another process has changed the store. */
+int64_t store_data_version(struct store *store);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The process that `carrel serve` is: root, tiny, parses nothing from outside. It binds the sockets,
+ * starts launcher and server, starts either again when it dies, and takes both down in order. The
+ * sockets are its own, so that neither's death refuses a connection. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "server/config.h"
+
+struct supervisor_launcher {
+    const struct config *config;
+    int listen_fd; /* SEQPACKET, bound to <run>/launcher.sock */
+    uid_t uid;     /* of the server, who alone may connect */
+    gid_t gid;
+};
+
+/* The launcher's main, in its own process; the result is the exit status. */
+typedef int supervisor_launcher_fn(const struct supervisor_launcher *start);
+
+/* Runs until SIGTERM, SIGINT or SIGHUP. The result is the exit status. */
+int supervisor_main(const struct config *config, supervisor_launcher_fn *launcher);
