@@ -106,8 +106,16 @@ static void read_end(struct process_channel *c)
 static void flush_due(uv_timer_t *timer)
 {
     struct process *p = timer->data;
+    if (!may_read(p))
+        return; /* begun anew by process_consumed */
     process_output_flush(p);
     process_wake_readers(p);
+}
+
+static void flush_soon(struct process *p)
+{
+    if (p->out.carry_len || p->err.carry_len)
+        uv_timer_start(&p->flush, flush_due, FLUSH_MS, 0);
 }
 
 static void channel_ready(uv_poll_t *poll, int status, int events)
@@ -135,8 +143,7 @@ static void channel_ready(uv_poll_t *poll, int status, int events)
         if (i % 2 || was_short)
             process_wake_readers(p);
     }
-    if (c->carry_len)
-        uv_timer_start(&p->flush, flush_due, FLUSH_MS, 0);
+    flush_soon(p);
     process_wake_readers(p);
     process_output_watch(p);
 }
@@ -188,6 +195,7 @@ void process_consumed(struct process *p)
     if (p->throttled && may_read(p)) {
         p->throttled = false;
         process_output_watch(p);
+        flush_soon(p);
     }
 }
 

@@ -14,9 +14,13 @@ struct head {
 
 enum {
     ALIGNMENT = sizeof(struct head),
-    CAPACITY = 2 * (SPOOL_CHUNK + (int)sizeof(struct head)),
+    CAPACITY = 2 * (SPOOL_CHUNK + (int)sizeof(struct head)) + 64,
     LEAST = 2,               /* segments that a spool may hold in any case */
     SMALL = SPOOL_CHUNK / 8, /* a chunk below this is continued; room below this is not used */
+    /* The end of a segment that only spool_append's small pieces may use: the rest of a character
+     * at the end of the output must not push out a whole segment of it. */
+    LAST = 64,
+    FILL = CAPACITY - LAST,
 };
 
 /* Untouched pages of a segment cost nothing, so a process that says little takes little. */
@@ -111,32 +115,39 @@ static uint64_t allowed(const struct spool *s)
     return s->pool->held > s->pool->budget ? LEAST : s->ring_size - 1;
 }
 
-static bool last_has_room(const struct spool *s)
+/* Whether a new chunk of `least` bytes fits the last segment, up to `limit` in it. */
+static bool last_has_room(const struct spool *s, uint32_t least, uint32_t limit)
 {
     return s->first < s->last &&
-           segment_at(s, s->last - 1)->used + sizeof(struct head) + SMALL <= CAPACITY;
+           segment_at(s, s->last - 1)->used + sizeof(struct head) + least <= limit;
 }
 
-char *spool_reserve(struct spool *s, enum spool_kind kind, size_t *ret_room)
+static char *reserve(struct spool *s, enum spool_kind kind, uint32_t least, uint32_t limit,
+                     size_t *ret_room)
 {
     s->extending = false;
     if (s->first < s->last) {
         struct spool_segment *segment = segment_at(s, s->last - 1);
         struct head *newest = head_at(s, s->last - 1, s->tail);
         uint32_t at = s->tail + (uint32_t)sizeof *newest + newest->len;
-        if (newest->kind == (uint32_t)kind && newest->len < SMALL && at + SMALL <= CAPACITY) {
-            size_t left = CAPACITY - at;
+        if (newest->kind == (uint32_t)kind && newest->len < SMALL && at + least <= limit) {
+            size_t left = limit - at;
             *ret_room = left < SPOOL_CHUNK - newest->len ? left : SPOOL_CHUNK - newest->len;
             s->extending = true;
             return segment->bytes + at;
         }
     }
-    if (!last_has_room(s))
+    if (!last_has_room(s, least, limit))
         add_segment(s);
     struct spool_segment *segment = segment_at(s, s->last - 1);
-    size_t left = CAPACITY - segment->used - sizeof(struct head);
+    size_t left = limit - segment->used - sizeof(struct head);
     *ret_room = left < SPOOL_CHUNK ? left : SPOOL_CHUNK;
     return segment->bytes + segment->used + sizeof(struct head);
+}
+
+char *spool_reserve(struct spool *s, enum spool_kind kind, size_t *ret_room)
+{
+    return reserve(s, kind, SMALL, FILL, ret_room);
 }
 
 void spool_commit(struct spool *s, enum spool_kind kind, size_t n)
@@ -169,7 +180,8 @@ void spool_append(struct spool *s, enum spool_kind kind, const void *p, size_t n
     const char *from = p;
     while (n) {
         size_t room;
-        char *to = spool_reserve(s, kind, &room);
+        char *to = n <= LAST / 4 ? reserve(s, kind, (uint32_t)n, CAPACITY, &room)
+                                 : spool_reserve(s, kind, &room);
         size_t part = n < room ? n : room;
         memcpy(to, from, part);
         spool_commit(s, kind, part);
@@ -180,7 +192,7 @@ void spool_append(struct spool *s, enum spool_kind kind, const void *p, size_t n
 
 bool spool_full(const struct spool *s)
 {
-    return s->last - s->first >= allowed(s) && !last_has_room(s);
+    return s->last - s->first >= allowed(s) && !last_has_room(s, SMALL, FILL);
 }
 
 size_t spool_capacity(const struct spool *s)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Output on its way to readers: complete, in order, once; slow, late and vanished readers."""
+import base64
+import hashlib
+import os
+import socket
+
+import pytest
+
+MIB = 1 << 20
+
+
+def test_16_mib_arrive_unchanged(agent, tmp_path):
+    content = os.urandom(16 * MIB)
+    (tmp_path / "f").write_bytes(content)
+    out, _ = agent.run("/bin/cat", str(tmp_path / "f"))
+    assert hashlib.sha256(out["stdout"]).digest() == hashlib.sha256(content).digest()
+
+
+def test_two_outputs_keep_their_own_order(agent):
+    out, _ = agent.sh("for i in $(seq 2000); do echo $i; echo $i >&2; done").finish()
+    expected = "".join(f"{i}\n" for i in range(1, 2001)).encode()
+    assert out["stdout"] == out["stderr"] == expected
+
+
+def test_chunks_are_bounded_and_do_not_cut_characters(agent, tmp_path):
+    text = ("a€" + "😀é" * 40000).encode()
+    (tmp_path / "f").write_bytes(text)
+    got = b""
+    for event in agent.start("/bin/cat", str(tmp_path / "f")).events():
+        if "data" in event:
+            piece = base64.b64decode(event["data"]["stdout"])
+            assert 0 < len(piece) <= 32768
+            piece.decode()
+            got += piece
+    assert got == text
+
+
+def test_half_a_character_is_not_withheld(agent):
+    stream = agent.sh(r"printf 'x\342'; read go; printf '\202\254y'", stdin=True)
+    assert stream.until(b"\xe2") == b"x\xe2"
+    agent.send(stream.pid, b"\n")
+    out, _ = stream.finish()
+    assert out["stdout"] == b"\x82\xacy"
+
+
+def test_a_lone_byte_at_the_end(agent):
+    out, _ = agent.sh(r"head -c 8191 /dev/zero | tr '\0' a; printf '\342'").finish()
+    assert out["stdout"] == b"a" * 8191 + b"\xe2"
+
+
+def test_two_readers_get_the_same(agent, tmp_path):
+    content = os.urandom(MIB)
+    (tmp_path / "f").write_bytes(content)
+    first = agent.sh("read go; cat $1", str(tmp_path / "f"), stdin=True)
+    second = agent.attach(first.pid)
+    agent.send(first.pid, b"\n")
+    for stream in (first, second):
+        out, end = stream.finish()
+        assert out["stdout"] == content and end["exited"]
+
+
+def test_a_late_reader_beside_another_sees_only_what_is_new(agent):
+    first = agent.sh("echo one; read go; echo two", stdin=True)
+    assert first.data() == b"one\n"
+    second = agent.attach(first.pid)
+    agent.send(first.pid, b"\n")
+    assert second.finish()[0]["stdout"] == b"two\n"
+    assert first.finish()[0]["stdout"] == b"two\n"
+
+
+def leave(agent, stream):
+    """The client goes; returns when the agent can be expected to know."""
+    stream.close()
+    agent.request("GET", "/health")
+
+
+def test_what_nobody_saw_goes_to_the_next(agent):
+    stream = agent.sh("echo one; read a; echo two; read b; echo three", stdin=True)
+    pid = stream.pid
+    assert stream.data() == b"one\n"
+    leave(agent, stream)
+    agent.send(pid, b"\n")
+    stream = agent.attach(pid)
+    assert stream.data() == b"two\n"
+    leave(agent, stream)
+    agent.send(pid, b"\n")
+    agent.wait_gone(pid)
+    assert agent.attach(pid).finish()[0]["stdout"] == b"three\n"
+    out, end = agent.attach(pid).finish()
+    assert out["stdout"] == b"" and end["exited"]
+
+
+def test_disconnecting_does_not_kill(agent):
+    stream = agent.start("/bin/cat", stdin=True)
+    pid = stream.pid
+    leave(agent, stream)
+    assert pid in agent.pids()
+    again = agent.attach(pid)
+    agent.send(pid, b"x")
+    assert again.data() == b"x"
+    agent.unary("CloseStdin", {"process": {"pid": pid}})
+    assert again.finish()[1]["exited"]
+
+
+def test_at_the_bound_the_oldest_goes_and_is_counted(agent, tmp_path):
+    content = os.urandom(5 * MIB)
+    (tmp_path / "f").write_bytes(content)
+    stream = agent.sh("read go; cat $1", str(tmp_path / "f"), stdin=True)
+    leave(agent, stream)
+    agent.send(stream.pid, b"\n")
+    agent.wait_gone(stream.pid)
+    late = agent.attach(stream.pid)
+    out, end = late.finish()
+    kept = out["stdout"]
+    assert MIB * 7 // 8 < len(kept) <= MIB
+    assert content.endswith(kept)
+    assert late.end["metadata"] == {"carrel-missed-bytes": [str(len(content) - len(kept))]}
+    assert end["exited"]
+
+
+def test_a_reader_that_does_not_read_holds_up_nobody(agent, tmp_path):
+    content = os.urandom(8 * MIB)
+    (tmp_path / "f").write_bytes(content)
+    fast = agent.sh("read go; cat $1", str(tmp_path / "f"), stdin=True)
+    stuck = agent.attach(fast.pid)
+    agent.send(fast.pid, b"\n")
+    out, _ = fast.finish()
+    assert out["stdout"] == content
+    out, end = stuck.finish()
+    missed = int(stuck.end["metadata"]["carrel-missed-bytes"][0])
+    assert missed > 0 and len(out["stdout"]) + missed == len(content)
+    assert content.endswith(out["stdout"][-MIB // 2:]) and end["exited"]
+
+
+def test_the_only_reader_may_be_slow_and_loses_nothing(agent, tmp_path):
+    content = os.urandom(8 * MIB)
+    (tmp_path / "f").write_bytes(content)
+    stream = agent.sh("cat $1; echo done >$2", str(tmp_path / "f"), str(tmp_path / "mark"))
+    for _ in range(200):  # others are served meanwhile
+        agent.request("GET", "/health")
+    assert not (tmp_path / "mark").exists()  # it waits for its reader
+    out, _ = stream.finish()
+    assert out["stdout"] == content
+    assert stream.end == {}
+
+
+def test_a_process_held_up_goes_on_when_its_reader_leaves(agent, tmp_path):
+    (tmp_path / "f").write_bytes(bytes(8 * MIB))
+    stream = agent.sh("cat $1", str(tmp_path / "f"))
+    leave(agent, stream)
+    agent.wait_gone(stream.pid)
+    assert agent.attach(stream.pid).finish()[1]["exited"]
+
+
+def test_a_flood_that_is_killed(agent):
+    stream = agent.start("/usr/bin/yes")
+    for _ in range(20):
+        assert stream.data().startswith((b"y", b"\n"))
+    agent.signal(stream.pid)
+    out, end = stream.finish()
+    assert end["status"] == "signal: killed"
+
+
+def test_a_stuck_reader_of_a_flood_and_a_kill(agent):
+    stream = agent.start("/usr/bin/yes")
+    for _ in range(200):
+        agent.request("GET", "/health")
+    agent.signal(stream.pid)
+    out, end = stream.finish()
+    assert end["status"] == "signal: killed"
+    assert set(out["stdout"]) == set(b"y\n")
+
+
+def test_cut_in_the_middle_of_a_frame(agent):
+    """The connection breaks while much is under way; the agent and the process go on."""
+    for size in (1, 100, 5000, 300000):
+        stream = agent.sh("head -c 3000000 /dev/zero; read go; echo end", stdin=True)
+        s = stream.connection.sock
+        got = 0
+        while got < size:
+            got += len(s.recv(min(65536, size - got)))
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        stream.close()
+        again = agent.attach(stream.pid)
+        agent.send(stream.pid, b"\n")
+        out, end = again.finish()
+        assert out["stdout"].endswith(b"end\n") and end["exited"]
