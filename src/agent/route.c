@@ -49,6 +49,10 @@ static const struct rpc_route rpc_routes[] = {
     {"/filesystem.Filesystem/MakeDir", .async = rpc_filesystem_make_dir},
     {"/filesystem.Filesystem/Move", .async = rpc_filesystem_move},
     {"/filesystem.Filesystem/Remove", .async = rpc_filesystem_remove},
+    {"/filesystem.Filesystem/WatchDir", .server_stream = rpc_filesystem_watch_dir},
+    {"/filesystem.Filesystem/CreateWatcher", .async = rpc_filesystem_create_watcher},
+    {"/filesystem.Filesystem/GetWatcherEvents", .async = rpc_filesystem_get_watcher_events},
+    {"/filesystem.Filesystem/RemoveWatcher", .async = rpc_filesystem_remove_watcher},
 };
 
 /* ---- what every RPC has in common ---- */

@@ -26,7 +26,8 @@ struct upload {
     bool parents_missing;
     int dir;
     int fd;               /* the new content */
-    char temp[TEMP_SIZE]; /* its name in dir, "" while it has none */
+    char temp[TEMP_SIZE]; /* its name in dir, noted in the journal; "": none */
+    bool is_named;        /* the name has been made */
     int slot;             /* of the journal, for temp */
     bool replaces;        /* the target was there when the upload began */
     mode_t mode;          /* its permissions */
@@ -125,6 +126,7 @@ static void choose_temp(struct upload *u)
 static void forget_temp(struct upload *u)
 {
     u->temp[0] = '\0';
+    u->is_named = false;
     upload_journal_forget(u->slot);
     u->slot = -1;
 }
@@ -138,7 +140,8 @@ static int open_file(struct upload *u, struct err *err)
         return fail(err, errno, "create", u->path);
     choose_temp(u);
     u->fd = openat(u->dir, u->temp, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (u->fd >= 0)
+    u->is_named = u->fd >= 0;
+    if (u->is_named)
         return 0;
     int os = errno;
     forget_temp(u);
@@ -246,7 +249,7 @@ static int make_place(struct upload *u, struct err *err)
     int fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return fail(err, errno, "open directory of", u->path);
-    if (u->temp[0]) { /* it stands in the ancestor: comes along */
+    if (u->is_named) { /* it stands in the ancestor: comes along */
         _cleanup_free_ char *path = path_join(parent, u->temp);
         int slot = upload_journal_note(path);
         if (renameat(u->dir, u->temp, fd, u->temp) < 0) {
@@ -268,7 +271,7 @@ static int make_place(struct upload *u, struct err *err)
 /* Gives the file a name in dir. 0 or -errno. */
 static int link_as(struct upload *u, const char *name)
 {
-    if (u->temp[0])
+    if (u->is_named)
         return linkat(u->dir, u->temp, u->dir, name, 0) < 0 ? -errno : 0;
     if (linkat(u->fd, "", u->dir, name, AT_EMPTY_PATH) == 0)
         return 0;
@@ -295,13 +298,14 @@ static int replace(struct upload *u, const struct metadata *metadata)
     struct stat st;
     if (fstatat(u->dir, u->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
         return -EISDIR;
-    if (!u->temp[0]) {
+    if (!u->is_named) {
         choose_temp(u);
         int r = link_as(u, u->temp);
         if (r < 0) {
             forget_temp(u);
             return r;
         }
+        u->is_named = true;
     }
     if (renameat(u->dir, u->temp, u->dir, u->name) < 0) {
         int os = errno;
@@ -334,7 +338,7 @@ int upload_commit(struct upload *u, const struct metadata *metadata, struct err 
         return r;
     /* Also when something was there at the beginning: it may be gone, and then this is a new file. */
     r = link_as(u, u->name);
-    if (r == 0 && u->temp[0]) {
+    if (r == 0 && u->is_named) {
         unlinkat(u->dir, u->temp, 0);
         forget_temp(u);
     }
@@ -357,10 +361,9 @@ void upload_free(struct upload *u)
 {
     if (!u)
         return;
-    if (u->temp[0]) {
+    if (u->is_named)
         unlinkat(u->dir, u->temp, 0);
-        forget_temp(u);
-    }
+    forget_temp(u);
     fd_closep(&u->fd);
     fd_closep(&u->dir);
     free(u->path);

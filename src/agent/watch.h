@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One watched directory, on inotify: kernel events in, filesystem.FilesystemEvent out (protocol.md
+ * 5.9), in the order they happened.
+ *
+ *   created, moved in      CREATE     and, for a directory in a recursive watch, CREATE for
+ *                                     everything found in it
+ *   written, truncated     WRITE
+ *   attributes changed     CHMOD
+ *   moved away             RENAME     of the old name; covers everything below a directory
+ *   deleted                REMOVE
+ *
+ * The names known so far are remembered (watch_tree.h). That closes three gaps:
+ *   - What is made in a new directory before its watch exists is found by reading the directory
+ *     behind it, and told once, although the kernel may tell it again.
+ *   - When the kernel's queue overflows, the tree is read again and the differences are told: CREATE,
+ *     REMOVE, and WRITE or CHMOD for what changed since the queue was last known to be whole.
+ *   - Events on names that are gone already are not told after their REMOVE.
+ *
+ * Uploads of the agent's own show as they do with a plain write: see upload.h. Names beginning with
+ * UPLOAD_TEMP_PREFIX are hidden, and a move from one of them onto a file is not told, only the CHMOD
+ * and WRITE that follow it.
+ *
+ * Everything happens on the loop, in slices, so that a large tree does not hold it up. */
+#pragma once
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct watch;
+
+struct watch_options {
+    bool recursive;
+    bool include_entry;  /* an "entry" with CREATE, WRITE and CHMOD, if it still exists */
+    bool network_mounts; /* accept NFS, SMB and FUSE, which tell only what this machine does */
+};
+
+struct watch_callbacks {
+    /* The whole tree is watched from now on. Not from inside watch_open. */
+    void (*ready)(struct watch *w, void *arg);
+    /* One event as JSON: {"name":"…","type":"EVENT_TYPE_…","entry":{…}}. */
+    void (*event)(struct watch *w, struct str json, void *arg);
+    /* It cannot go on: nothing more will come. */
+    void (*failed)(struct watch *w, const struct err *err, void *arg);
+};
+
+/* ERR_NOT_FOUND, ERR_INVALID (no directory, or a refused file system), ERR_EXHAUSTED (the kernel's
+ * limits) or ERR_INTERNAL. No callback is called from inside. */
+int watch_open(uv_loop_t *loop, const char *path, const struct watch_options *options,
+               const struct watch_callbacks *callbacks, void *arg, struct watch **ret, struct err *err);
+/* While paused the kernel queues, and when that overflows a rescan follows. May be called inside
+ * `event`; the few events that are read already still come. */
+void watch_pause(struct watch *w);
+void watch_resume(struct watch *w);
+/* Tells now what has happened up to now, without waiting for the loop. */
+void watch_catch_up(struct watch *w);
+/* No callback after this. NULL is fine. Not from inside a callback. */
+void watch_close(struct watch *w);

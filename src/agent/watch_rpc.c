@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* filesystem.WatchDir, a stream, and the polled watchers: CreateWatcher, GetWatcherEvents,
+ * RemoveWatcher. A client that does not take its events makes the kernel queue them, and a rescan
+ * tells what that could not hold (watch.h): memory per watcher is bounded. */
+#include <sys/queue.h>
+
+#include "agent/handlers.h"
+#include "agent/resolve.h"
+#include "agent/watch.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "rpc/jsonx.h"
+#include "rpc/stream.h"
+
+enum {
+    STREAM_QUEUE = 256 * 1024, /* bytes not yet taken by the peer, above which the kernel queues */
+    POLL_QUEUE = 1 << 20,      /* the same for a polled watcher */
+    POLL_QUEUE_MAX = 16 << 20, /* with what one directory being read adds to it */
+    ID_SIZE = 22,
+    WATCHERS_MAX = 256,
+};
+
+static int open_watch(struct agent *agent, const struct rpc_request *request, const json_t *in,
+                      const struct watch_callbacks *callbacks, void *arg, struct watch **ret,
+                      struct err *err)
+{
+    struct str text = STR("");
+    struct watch_options options = {0};
+    _cleanup_free_ char *path = NULL;
+    int r = jsonx_text(in, "path", &text, err);
+    r = r < 0 ? r : jsonx_bool(in, "recursive", &options.recursive, err);
+    r = r < 0 ? r : jsonx_bool(in, "includeEntry", &options.include_entry, err);
+    r = r < 0 ? r : jsonx_bool(in, "allowNetworkMounts", &options.network_mounts, err);
+    r = r < 0 ? r : resolve_path(request->user, agent->config.default_workdir, text, &path, err);
+    return r < 0 ? r : watch_open(agent->loop, path, &options, callbacks, arg, ret, err);
+}
+
+/* ---- streams ---- */
+
+struct watch_stream {
+    struct watch *watch;
+    struct rpc_stream *stream;
+};
+
+static void stream_ready(struct watch *w, void *arg)
+{
+    struct watch_stream *s = arg;
+    rpc_stream_send(s->stream, STR("{\"start\":{}}"));
+}
+
+static void stream_event(struct watch *w, struct str json, void *arg)
+{
+    struct watch_stream *s = arg;
+    struct buf message;
+    buf_init(&message, json.len + 64);
+    buf_append_z(&message, "{\"filesystem\":");
+    buf_append_str(&message, json);
+    buf_append_char(&message, '}');
+    rpc_stream_send(s->stream, buf_str(&message));
+    buf_done(&message);
+    if (rpc_stream_queued(s->stream) > STREAM_QUEUE)
+        watch_pause(w);
+}
+
+static void stream_failed(struct watch *w, const struct err *err, void *arg)
+{
+    struct watch_stream *s = arg;
+    rpc_stream_end(s->stream, err);
+}
+
+static void stream_drained(struct rpc_stream *stream, void *arg)
+{
+    struct watch_stream *s = arg;
+    watch_resume(s->watch);
+}
+
+static void stream_closed(struct rpc_stream *stream, void *arg)
+{
+    struct watch_stream *s = arg;
+    watch_close(s->watch);
+    free(s);
+}
+
+void rpc_filesystem_watch_dir(struct agent *agent, const struct rpc_request *request, json_t *in)
+{
+    static const struct watch_callbacks callbacks = {stream_ready, stream_event, stream_failed};
+    static const struct rpc_stream_events events = {.drained = stream_drained,
+                                                    .closed = stream_closed};
+    struct err err;
+    struct watch_stream *s = xcalloc(1, sizeof *s);
+    if (open_watch(agent, request, in, &callbacks, s, &s->watch, &err) < 0) {
+        free(s);
+        rpc_respond_error(request->exchange, request->head, &err);
+        return;
+    }
+    s->stream = rpc_stream_open(request->exchange, request->head, STR("{\"keepalive\":{}}"), &events, s);
+}
+
+/* ---- polled watchers ---- */
+
+struct watcher {
+    LIST_ENTRY(watcher) link;
+    struct watchers *owner;
+    char id[ID_SIZE];
+    struct watch *watch;
+    struct buf events;              /* JSON objects, a comma between them */
+    struct http_exchange *creating; /* waits for the whole tree to be watched; NULL afterwards */
+    struct rpc_head head;           /* of that exchange */
+    bool failed;
+    struct err err;
+};
+
+struct watchers {
+    LIST_HEAD(, watcher) list;
+    unsigned count;
+};
+
+static struct watchers *get_watchers(struct agent *agent)
+{
+    if (!agent->watchers) {
+        agent->watchers = xcalloc(1, sizeof *agent->watchers);
+        LIST_INIT(&agent->watchers->list);
+    }
+    return agent->watchers;
+}
+
+static void remove_watcher(struct watcher *w)
+{
+    LIST_REMOVE(w, link);
+    w->owner->count--;
+    watch_close(w->watch);
+    buf_done(&w->events);
+    free(w);
+}
+
+static void watcher_ready(struct watch *watch, void *arg)
+{
+    struct watcher *w = arg;
+    struct http_exchange *x = TAKE_PTR(w->creating);
+    json_t *out = json_pack("{s:s}", "watcherId", w->id);
+    http_exchange_on(x, NULL, NULL);
+    rpc_respond(x, out);
+    json_decref(out);
+}
+
+static void watcher_event(struct watch *watch, struct str json, void *arg)
+{
+    struct watcher *w = arg;
+    if (buf_len(&w->events))
+        buf_append_char(&w->events, ',');
+    buf_append_str(&w->events, json);
+    if (buf_len(&w->events) > POLL_QUEUE)
+        watch_pause(watch);
+}
+
+static void watcher_failed(struct watch *watch, const struct err *err, void *arg)
+{
+    struct watcher *w = arg;
+    w->failed = true;
+    w->err = *err;
+    if (w->creating) /* the watcher goes when the exchange has closed */
+        rpc_respond_error(w->creating, &w->head, err);
+}
+
+/* The exchange of CreateWatcher is over before there was a watcher to tell of. */
+static void creation_closed(struct http_exchange *x, void *arg)
+{
+    remove_watcher(arg);
+}
+
+void rpc_filesystem_create_watcher(struct agent *agent, const struct rpc_request *request, json_t *in)
+{
+    static const struct watch_callbacks callbacks = {watcher_ready, watcher_event, watcher_failed};
+    static const struct http_exchange_events events = {.closed = creation_closed};
+    struct watchers *all = get_watchers(agent);
+    struct err err;
+    struct watcher *w = xcalloc(1, sizeof *w);
+    int r = all->count >= WATCHERS_MAX ? err_set(&err, ERR_EXHAUSTED, 0, "more than %d watchers",
+                                                 WATCHERS_MAX)
+                                       : 0;
+    if (r == 0)
+        r = open_watch(agent, request, in, &callbacks, w, &w->watch, &err);
+    if (r < 0) {
+        free(w);
+        rpc_respond_error(request->exchange, request->head, &err);
+        return;
+    }
+    w->owner = all;
+    w->id[0] = 'w';
+    random_id(w->id + 1, ID_SIZE - 2);
+    buf_init(&w->events, POLL_QUEUE_MAX);
+    w->creating = request->exchange;
+    w->head = *request->head;
+    LIST_INSERT_HEAD(&all->list, w, link);
+    all->count++;
+    http_exchange_on(request->exchange, &events, w);
+}
+
+static int find_watcher(struct agent *agent, const json_t *in, struct watcher **ret, struct err *err)
+{
+    struct str id = STR("");
+    int r = jsonx_text(in, "watcherId", &id, err);
+    if (r < 0)
+        return r;
+    struct watcher *w;
+    LIST_FOREACH (w, &get_watchers(agent)->list, link) {
+        if (!w->creating && str_eqz(id, w->id)) {
+            *ret = w;
+            return 0;
+        }
+    }
+    return err_set(err, ERR_NOT_FOUND, 0, "watcher with id '%.*s' not found",
+                   id.len > 64 ? 64 : (int)id.len, id.p);
+}
+
+/* All that has happened before the call is in the answer, unless it is more than POLL_QUEUE. */
+void rpc_filesystem_get_watcher_events(struct agent *agent, const struct rpc_request *request,
+                                       json_t *in)
+{
+    struct watcher *w;
+    struct err err;
+    if (find_watcher(agent, in, &w, &err) < 0) {
+        rpc_respond_error(request->exchange, request->head, &err);
+        return;
+    }
+    watch_catch_up(w->watch);
+    if (w->failed && buf_len(&w->events) == 0) {
+        rpc_respond_error(request->exchange, request->head, &w->err);
+        return;
+    }
+    if (buf_len(&w->events) == 0) {
+        rpc_respond(request->exchange, NULL);
+        return;
+    }
+    struct buf out;
+    buf_init(&out, POLL_QUEUE_MAX + 64);
+    buf_append_z(&out, "{\"events\":[");
+    buf_append_str(&out, buf_str(&w->events));
+    buf_append_z(&out, "]}");
+    http_respond(request->exchange, 200, "application/json", buf_str(&out));
+    buf_done(&out);
+    buf_done(&w->events);
+    watch_resume(w->watch);
+}
+
+void rpc_filesystem_remove_watcher(struct agent *agent, const struct rpc_request *request, json_t *in)
+{
+    struct watcher *w;
+    struct err err;
+    if (find_watcher(agent, in, &w, &err) < 0) {
+        rpc_respond_error(request->exchange, request->head, &err);
+        return;
+    }
+    remove_watcher(w);
+    rpc_respond(request->exchange, NULL);
+}
