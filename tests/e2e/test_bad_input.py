@@ -159,6 +159,8 @@ def test_silent_and_slow_connections_hold_nobody_up(server, other):
 )
 def test_malformed_create(server, body):
     for path in ("/sandboxes", "/v2/sandboxes"):
+        if b'"secure"' in body and path != "/sandboxes":
+            continue  # not a member there, so ignored
         reply = server.api("POST", path, body)
         assert reply.status in (400, 404), (body[:60], reply.text)
         error = reply.json()

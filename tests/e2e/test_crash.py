@@ -38,8 +38,9 @@ def test_a_killed_process_is_replaced(own_server, victim):
     works(lambda: before.commands.run("echo up").stdout == "up\n")
     assert before.files.read("kept") == "kept"
     assert worker.pid in {p.pid for p in before.commands.list()}
+    reader = before.commands.connect(worker.pid)
     before.commands.send_stdin(worker.pid, "news\n")
-    assert next(iter(before.commands.connect(worker.pid)))[0] == "got news\n"
+    assert next(iter(reader))[0] == "got news\n"
     info = before.get_info()
     assert info.metadata == {"made": "before"} and info.name == "base"
     after = Sandbox.create(timeout=60)

@@ -67,8 +67,9 @@ def test_template_by_id_and_by_name_with_tag(create):
 
 
 def test_first_generation_create(server):
-    """POST /sandboxes: secured only when asked for, 15 seconds when nothing is said."""
-    reply = server.api("POST", "/sandboxes", {"templateID": "base", "unknownField": [1]})
+    """POST /sandboxes: 15 seconds when nothing is said, open only when that is asked for."""
+    body = {"templateID": "base", "secure": False, "unknownField": [1]}
+    reply = server.api("POST", "/sandboxes", body)
     assert reply.status == 201, reply.text
     made = reply.json()
     try:
@@ -86,8 +87,10 @@ def test_first_generation_create(server):
         assert server.api("DELETE", f"/sandboxes/{made['sandboxID']}").status == 204
 
 
-def test_first_generation_create_secured(server):
-    body = {"templateID": "base", "secure": True, "timeout": 33, "metadata": {}, "envVars": {}}
+@pytest.mark.parametrize("secure", [True, None])
+def test_first_generation_create_secured(server, secure):
+    """Also when nothing is said, unlike upstream."""
+    body = {"templateID": "base", "timeout": 33, "metadata": {}, "envVars": {}, "secure": secure}
     made = server.api("POST", "/sandboxes", body).json()
     try:
         assert made["envdAccessToken"]
