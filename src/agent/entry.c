@@ -7,10 +7,10 @@
 #include <limits.h>
 #include <stdio.h>
 
-#include "agent/json_text.h"
 #include "agent/metadata.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "base/path.h"
 
@@ -120,7 +120,7 @@ int entry_append(struct buf *out, struct owners *owners, int dir, const char *at
     if (r == 0)
         r = put_time(out, &st.st_mtim);
     if (r == 0 && S_ISLNK(st.st_mode))
-        r = put_text(out, ",\"symlinkTarget\":", str_from(link.path));
+        r = put_text(out, ",\"isSymlink\":true,\"symlinkTarget\":", str_from(link.path));
     if (r == 0)
         r = metadata_append_file(out, path);
     if (r == 0)

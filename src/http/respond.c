@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "http/server-internal.h"
 
@@ -182,7 +183,7 @@ void http_respond_start(struct http_exchange *x, int status, int64_t length)
         buf_printf(&conn->out, "Content-Length: %lld\r\n", (long long)length);
     else if (length == HTTP_LENGTH_CHUNKED)
         buf_append_z(&conn->out, "Transfer-Encoding: chunked\r\n");
-    if (conn->close_after && length != HTTP_LENGTH_NONE)
+    if (conn->close_after && !(length == HTTP_LENGTH_NONE && x->request.upgrade))
         buf_append_z(&conn->out, "Connection: close\r\n");
     buf_append_z(&conn->out, "\r\n");
     conn->was_queued = true;
@@ -251,25 +252,12 @@ void http_respond(struct http_exchange *x, int status, const char *type, struct 
     http_respond_end(x);
 }
 
-/* JSON string content; what is not ASCII stays as it is if the text was UTF-8 to begin with. */
-static void append_json(struct buf *b, const char *text)
-{
-    for (const char *p = text; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            buf_append_char(b, '\\');
-        if ((unsigned char)*p < 0x20)
-            buf_printf(b, "\\u%04x", *p);
-        else
-            buf_append_char(b, *p);
-    }
-}
-
 static void error_body(struct buf *body, int status, const char *message)
 {
     buf_init(body, 16384);
-    buf_printf(body, "{\"code\":%d,\"message\":\"", status);
-    append_json(body, message);
-    buf_append_z(body, "\"}");
+    buf_printf(body, "{\"code\":%d,\"message\":", status);
+    json_text_append(body, str_from(message));
+    buf_append_char(body, '}');
 }
 
 void http_respond_error(struct http_exchange *x, int status, const char *fmt, ...)
