@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON strings. */
-#include "agent/json_text.h"
+#include "base/json_text.h"
 
 #include <errno.h>
 
