@@ -9,10 +9,10 @@
 #include "agent/file_query.h"
 #include "agent/handlers.h"
 #include "agent/job.h"
-#include "agent/json_text.h"
 #include "agent/resolve.h"
 #include "agent/upload.h"
 #include "base/fd.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "base/path.h"
 

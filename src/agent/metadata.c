@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <sys/xattr.h>
 
-#include "agent/json_text.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 

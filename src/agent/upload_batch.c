@@ -4,9 +4,9 @@
 
 #include <errno.h>
 
-#include "agent/json_text.h"
 #include "agent/resolve.h"
 #include "agent/upload.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/random.h"

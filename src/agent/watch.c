@@ -13,11 +13,11 @@
 #include <sys/vfs.h>
 
 #include "agent/entry.h"
-#include "agent/json_text.h"
 #include "agent/upload.h"
 #include "agent/watch_tree.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 
 enum {
