@@ -7,7 +7,7 @@
     .globl embedded_init_end
     .hidden embedded_init_end
 embedded_init:
-    .incbin "@INIT@"
+    .incbin INIT
 embedded_init_end:
     .byte 0
     .section .note.GNU-stack, "", %progbits
