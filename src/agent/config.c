@@ -46,7 +46,7 @@ static int parse_envs(const json_t *in, struct agent_config *config, struct err 
     if (rc <= 0)
         return rc;
     config->envs = xcalloc(json_object_size(envs), sizeof *config->envs);
-    json_object_foreach(envs, name, value) {
+    json_object_foreach (envs, name, value) {
         if (!*name || strchr(name, '=') || !json_is_string(value))
             return err_set(err, ERR_INVALID, 0, "field 'envs' has a bad name or value at '%.64s'",
                            name);

@@ -7,8 +7,7 @@
 #include "agent/handlers.h"
 #include "base/mem.h"
 
-static const char standard_path[] =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+static const char standard_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /* The list, and a hash table of it by name, because a request may bring tens of thousands. */
 struct env {

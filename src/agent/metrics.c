@@ -130,16 +130,16 @@ void handle_metrics_get(struct agent *agent, struct http_exchange *x)
     uint64_t disk_total = (uint64_t)disk.f_blocks * disk.f_frsize;
     uint64_t disk_free = (uint64_t)disk.f_bfree * disk.f_frsize;
     char body[512];
-    int n = snprintf(body, sizeof body,
-                     "{\"ts\":%lld,\"cpu_count\":%u,\"cpu_used_pct\":%.2f,\"mem_total\":%llu,"
-                     "\"mem_used\":%llu,\"mem_cache\":%llu,\"mem_total_mib\":%llu,"
-                     "\"mem_used_mib\":%llu,\"disk_used\":%llu,\"disk_total\":%llu}",
-                     (long long)(clock_wall_ns() / CLOCK_S), cpu_count(&agent->config),
-                     cpu_percent(agent->metrics), (unsigned long long)memory.total,
-                     (unsigned long long)memory.used, (unsigned long long)memory.cache,
-                     (unsigned long long)(memory.total >> 20),
-                     (unsigned long long)(memory.used >> 20),
-                     (unsigned long long)(disk_total - disk_free), (unsigned long long)disk_total);
+    int n =
+        snprintf(body, sizeof body,
+                 "{\"ts\":%lld,\"cpu_count\":%u,\"cpu_used_pct\":%.2f,\"mem_total\":%llu,"
+                 "\"mem_used\":%llu,\"mem_cache\":%llu,\"mem_total_mib\":%llu,"
+                 "\"mem_used_mib\":%llu,\"disk_used\":%llu,\"disk_total\":%llu}",
+                 (long long)(clock_wall_ns() / CLOCK_S), cpu_count(&agent->config),
+                 cpu_percent(agent->metrics), (unsigned long long)memory.total,
+                 (unsigned long long)memory.used, (unsigned long long)memory.cache,
+                 (unsigned long long)(memory.total >> 20), (unsigned long long)(memory.used >> 20),
+                 (unsigned long long)(disk_total - disk_free), (unsigned long long)disk_total);
     http_respond_header(x, "Cache-Control", "no-store");
     http_respond(x, 200, "application/json", (struct str){body, (size_t)n});
 }

@@ -50,7 +50,7 @@ struct process {
     bool pty;
     bool throttled; /* pipes are not watched */
     bool reaped;
-    bool forsaken;  /* its pipes are not waited for */
+    bool forsaken; /* its pipes are not waited for */
     bool ended;
     bool timed_out;
     bool forgotten; /* out of the table; freed with the last reader and handle */

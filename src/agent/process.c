@@ -129,7 +129,8 @@ static void end(struct process *p)
     list_remove(&table->live, p);
     list_add(&table->finished, p);
     process_wake_readers(p);
-    if (!uv_is_active((uv_handle_t *)&table->expiry) || table->finished.count > PROCESS_FINISHED_MAX)
+    if (!uv_is_active((uv_handle_t *)&table->expiry) ||
+        table->finished.count > PROCESS_FINISHED_MAX)
         expiry_due(&table->expiry);
 }
 

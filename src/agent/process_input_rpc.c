@@ -156,7 +156,8 @@ static int stream_message(struct input_stream *s, const json_t *in, struct err *
     if (has_data < 0)
         return has_data;
     if (has_start == s->started || has_start + has_data > 1)
-        return err_set(err, ERR_INVALID, 0, "the first message must be 'start', and only the first");
+        return err_set(err, ERR_INVALID, 0,
+                       "the first message must be 'start', and only the first");
     if (!has_start && !has_data)
         return 0; /* keepalive */
     int rc = has_start ? process_selector_parse(start, &selector, err) : 0;
@@ -194,7 +195,8 @@ static int stream_step(struct input_stream *s, struct err *err)
     if (n == 0)
         return 0;
     if (flags & ENVELOPE_COMPRESSED)
-        return err_set(err, ERR_INVALID, 0, "a compressed message without Connect-Content-Encoding");
+        return err_set(err, ERR_INVALID, 0,
+                       "a compressed message without Connect-Content-Encoding");
     int rc = 0;
     if (!(flags & ENVELOPE_END)) {
         rc = rpc_decode(payload, &in, err);

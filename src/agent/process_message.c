@@ -56,7 +56,7 @@ static int parse_argv(const json_t *process, struct process_config *config, stru
         return err_set(err, ERR_INVALID, 0, "field 'process.cmd' is missing");
     config->argv = xcalloc(json_array_size(args) + 2, sizeof *config->argv);
     config->argv[config->argc++] = xstrndup(cmd.p, cmd.len);
-    json_array_foreach(args, i, arg) {
+    json_array_foreach (args, i, arg) {
         if (!json_is_string(arg))
             return err_set(err, ERR_INVALID, 0, "field 'process.args[%zu]' must be a string", i);
         config->argv[config->argc++] = xstrndup(json_string_value(arg), json_string_length(arg));
@@ -74,12 +74,13 @@ static int parse_envs(json_t *process, struct process_config *config, struct err
     if (json_object_size(envs) > ENVS_MAX)
         return err_set(err, ERR_INVALID, 0, "more than %d environment variables", ENVS_MAX);
     config->envs = xcalloc(json_object_size(envs), sizeof *config->envs);
-    json_object_foreach(envs, name, value) {
+    json_object_foreach (envs, name, value) {
         if (!*name || strchr(name, '='))
             return err_set(err, ERR_INVALID, 0, "'%.64s' is no name of an environment variable",
                            name);
         if (!json_is_string(value))
-            return err_set(err, ERR_INVALID, 0, "field 'process.envs.%.64s' must be a string", name);
+            return err_set(err, ERR_INVALID, 0, "field 'process.envs.%.64s' must be a string",
+                           name);
         config->envs[config->env_count++] =
             (struct agent_env){xstrdup(name), xstrdup(json_string_value(value))};
     }
@@ -170,7 +171,8 @@ int process_size_parse(const json_t *in, struct process_size *ret, struct err *e
     if (rc < 0)
         return rc;
     if (cols > CELLS_MAX || rows > CELLS_MAX)
-        return err_set(err, ERR_INVALID, 0, "a terminal has at most %d columns and rows", CELLS_MAX);
+        return err_set(err, ERR_INVALID, 0, "a terminal has at most %d columns and rows",
+                       CELLS_MAX);
     *ret = (struct process_size){size != NULL, (uint16_t)cols, (uint16_t)rows};
     return 0;
 }

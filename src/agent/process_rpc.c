@@ -23,8 +23,7 @@ static int find(struct agent *agent, const json_t *in, bool finished_too, struct
 
 static void add_info(const struct process *p, void *arg)
 {
-    json_array_append_new(arg,
-                          process_info_json(process_config_of(p), (uint32_t)process_pid(p)));
+    json_array_append_new(arg, process_info_json(process_config_of(p), (uint32_t)process_pid(p)));
 }
 
 int rpc_process_list(struct agent *agent, const struct rpc_request *request, json_t *in,
@@ -100,8 +99,8 @@ static int start(struct agent *agent, const struct rpc_request *request,
     int rc = start_directory(agent, request, &message->config, &cwd, err);
     if (rc < 0)
         return rc;
-    char **env = env_build(&agent->config, request->user, message->config.envs,
-                           message->config.env_count);
+    char **env =
+        env_build(&agent->config, request->user, message->config.envs, message->config.env_count);
     rc = process_start(agent->processes, message, request->user, env, cwd, ret, err);
     env_free(env);
     return rc;

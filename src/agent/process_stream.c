@@ -39,7 +39,8 @@ static bool fill(struct process_stream *s, struct buf *out)
 {
     struct spool_chunk chunk;
     buf_clear(out);
-    for (int i = 0; i < BATCH && spool_read(process_spool(s->reader.process), &s->reader.cursor, &chunk);
+    for (int i = 0;
+         i < BATCH && spool_read(process_spool(s->reader.process), &s->reader.cursor, &chunk);
          i++) {
         if (process_event_data(out, &chunk) < 0)
             break;

@@ -16,14 +16,10 @@ struct http_route {
 };
 
 static const struct http_route http_routes[] = {
-    {"/health", "GET", handle_health_get},
-    {"/envs", "GET", handle_envs_get},
-    {"/metrics", "GET", handle_metrics_get},
-    {"/init", "POST", handle_init_post},
-    {"/files", "GET", handle_files_get},
-    {"/files", "HEAD", handle_files_get},
-    {"/files", "POST", handle_files_post},
-    {"/files/compose", "POST", handle_compose_post},
+    {"/health", "GET", handle_health_get},   {"/envs", "GET", handle_envs_get},
+    {"/metrics", "GET", handle_metrics_get}, {"/init", "POST", handle_init_post},
+    {"/files", "GET", handle_files_get},     {"/files", "HEAD", handle_files_get},
+    {"/files", "POST", handle_files_post},   {"/files/compose", "POST", handle_compose_post},
 };
 
 /* Exactly one of the functions is set. */
@@ -87,10 +83,11 @@ static int open_envelope(struct str body, struct str *ret, struct err *err)
     if (n < 0)
         return body_error(-EMSGSIZE, err);
     if (n == 0)
-        return err_set(err, ERR_INVALID, 0, body.len ? "the envelope is cut"
-                                                     : "the request has no message");
+        return err_set(err, ERR_INVALID, 0,
+                       body.len ? "the envelope is cut" : "the request has no message");
     if (flags & ENVELOPE_COMPRESSED)
-        return err_set(err, ERR_INVALID, 0, "a compressed message without Connect-Content-Encoding");
+        return err_set(err, ERR_INVALID, 0,
+                       "a compressed message without Connect-Content-Encoding");
     if (flags & ENVELOPE_END)
         return err_set(err, ERR_INVALID, 0, "the request has no message");
     struct str rest = {body.p + n, body.len - (size_t)n};

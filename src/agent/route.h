@@ -48,7 +48,8 @@ typedef int rpc_unary_fn(struct agent *agent, const struct rpc_request *request,
 typedef void rpc_async_fn(struct agent *agent, const struct rpc_request *request, json_t *in);
 /* One request message, many answers: opens an rpc_stream on request->exchange. The body has been
  * read. */
-typedef void rpc_server_stream_fn(struct agent *agent, const struct rpc_request *request, json_t *in);
+typedef void rpc_server_stream_fn(struct agent *agent, const struct rpc_request *request,
+                                  json_t *in);
 /* Many request messages: reads the body of request->exchange itself. Nothing of request outlives the
  * call but the exchange. */
 typedef void rpc_client_stream_fn(struct agent *agent, const struct rpc_request *request);

@@ -309,8 +309,8 @@ static int system_error(int os, const char *what, struct err *err)
 int spawn_process(const struct spawn_request *request, struct spawned *ret, struct err *err)
 {
     _cleanup_(buf_done) struct buf paths;
-    _cleanup_(ends_done) struct ends ends = {
-        .ours = {.pidfd = -1, .in = -1, .out = -1, .err = -1}, .theirs = {-1, -1, -1}};
+    _cleanup_(ends_done) struct ends ends = {.ours = {.pidfd = -1, .in = -1, .out = -1, .err = -1},
+                                             .theirs = {-1, -1, -1}};
     size_t argc = 0;
     while (request->argv[argc])
         argc++;
@@ -346,7 +346,7 @@ int spawn_process(const struct spawn_request *request, struct spawned *ret, stru
 
 void spawn_exec_text(int exec_errno, const char *command, char *out, size_t size)
 {
-    const char *reason = exec_errno == ENOENT || exec_errno == ENOTDIR ? "not found"
-                                                                        : strerror(exec_errno);
+    const char *reason =
+        exec_errno == ENOENT || exec_errno == ENOTDIR ? "not found" : strerror(exec_errno);
     snprintf(out, size, "sh: exec: %.200s: %s\n", command, reason);
 }

@@ -6,4 +6,5 @@
 
 /* The named user, or the configured default when name.p is NULL. ERR_UNAUTHENTICATED when there is no
  * such user or no default. Free with passwd_user_done. */
-int agent_user(const struct agent *agent, struct str name, struct passwd_user *ret, struct err *err);
+int agent_user(const struct agent *agent, struct str name, struct passwd_user *ret,
+               struct err *err);

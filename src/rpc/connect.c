@@ -31,8 +31,7 @@ static int parse_timeout(const struct http_request *request, struct rpc_head *re
     if (!text.p)
         return 0;
     if (text.len > 10 || str_to_u64(text, UINT64_C(9999999999), &ms) < 0)
-        return err_set(err, ERR_INVALID, 0,
-                       "Connect-Timeout-Ms must be 1 to 10 digits, not '%.*s'",
+        return err_set(err, ERR_INVALID, 0, "Connect-Timeout-Ms must be 1 to 10 digits, not '%.*s'",
                        text.len > 32 ? 32 : (int)text.len, text.p);
     ret->timeout_ns = (int64_t)ms * CLOCK_MS;
     return 0;
@@ -82,8 +81,8 @@ int rpc_head_parse(const struct http_request *request, struct rpc_head *ret, str
     if (version.p && !str_eqz(version, "1"))
         return err_set(err, ERR_INVALID, 0, "Connect-Protocol-Version must be 1, not '%.*s'",
                        version.len > 32 ? 32 : (int)version.len, version.p);
-    int rc = parse_encoding(
-        request, ret->streaming ? "connect-content-encoding" : "content-encoding", err);
+    int rc = parse_encoding(request,
+                            ret->streaming ? "connect-content-encoding" : "content-encoding", err);
     if (rc == 0)
         rc = parse_timeout(request, ret, err);
     if (rc == 0)

@@ -14,7 +14,7 @@
 #include "http/server.h"
 
 enum {
-    RPC_MESSAGE_MAX = 4 << 20,       /* bytes of one message from a peer */
+    RPC_MESSAGE_MAX = 4 << 20, /* bytes of one message from a peer */
     RPC_KEEPALIVE_DEFAULT_S = 90,
 };
 

@@ -9,8 +9,7 @@ int64_t envelope_parse(struct str bytes, size_t max, uint8_t *ret_flags, struct 
     if (bytes.len < ENVELOPE_HEAD)
         return 0;
     const unsigned char *p = (const unsigned char *)bytes.p;
-    size_t length =
-        (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | (size_t)p[4];
+    size_t length = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | (size_t)p[4];
     if (length > max)
         return -EMSGSIZE;
     if (bytes.len - ENVELOPE_HEAD < length)

@@ -38,7 +38,8 @@ int jsonx_enum(const json_t *object, const char *name, const struct jsonx_enum *
                struct err *err);
 
 /* Writers for zero-omitting fields of an object being built. */
-void jsonx_put_text(json_t *object, const char *name, const char *text); /* NULL and "" are left out */
+void jsonx_put_text(json_t *object, const char *name,
+                    const char *text); /* NULL and "" are left out */
 void jsonx_put_u32(json_t *object, const char *name, uint32_t value);
 void jsonx_put_i64(json_t *object, const char *name, int64_t value); /* as a decimal string */
 void jsonx_put_bool(json_t *object, const char *name, bool value);

@@ -20,8 +20,8 @@ struct rpc_stream {
     uint64_t keepalive_ms;
     uv_timer_t keepalive_timer;
     uv_timer_t deadline_timer;
-    uint64_t sent_at;   /* loop time of the last message */
-    json_t *metadata;   /* of the end frame, or NULL */
+    uint64_t sent_at; /* loop time of the last message */
+    json_t *metadata; /* of the end frame, or NULL */
     int timers_open;
     bool ended;
 };
