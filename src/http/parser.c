@@ -52,6 +52,10 @@ static int on_value(llhttp_t *http, const char *at, size_t n)
     struct parser *p = owner(http);
     if (!p->in_head || p->field_count == 0)
         return 0;
+    /* A value in two pieces is one cut by the end of a feed, or a folded line. */
+    if (p->in_value && !(p->value_reaches_end && at == p->feed_begin))
+        p->folded = true;
+    p->value_reaches_end = at + n == p->feed_end;
     if (!p->in_value) {
         p->fields[p->field_count - 1].value = (uint32_t)buf_len(&p->head);
         p->in_value = true;
@@ -67,8 +71,8 @@ static int on_value_complete(llhttp_t *http)
     return 0;
 }
 
-/* llhttp lets a space before the colon pass, which has been used to make two parsers disagree about
- * a message. (A folded line it joins into one value, which is what we then pass on: harmless.) */
+/* llhttp lets a space before the colon pass, and joins folded lines; both have been used to make two
+ * parsers disagree about a message. */
 static bool unambiguous(struct http_header field)
 {
     for (size_t i = 0; i < field.name.len; i++)
@@ -86,8 +90,8 @@ static int on_headers_complete(llhttp_t *http)
         struct str value = {base + p->fields[i].value, p->fields[i].value_len};
         p->list[i].name = (struct str){base + p->fields[i].name, p->fields[i].name_len};
         p->list[i].value = str_trim(value);
-        if (!unambiguous(p->list[i])) {
-            llhttp_set_error_reason(http, "space before a colon or line break in a field");
+        if (p->folded || !unambiguous(p->list[i])) {
+            llhttp_set_error_reason(http, "space before a colon, or a folded field");
             return -1;
         }
     }
@@ -149,12 +153,14 @@ void parser_reset(struct parser *p)
     buf_clear(&p->head);
     p->url_end = p->field_count = 0;
     p->in_head = true;
-    p->in_value = p->message_done = p->too_large = false;
+    p->in_value = p->message_done = p->too_large = p->folded = p->value_reaches_end = false;
 }
 
 enum parser_stop parser_feed(struct parser *p, const char *bytes, size_t n, size_t *ret_used)
 {
     bool was_head = p->in_head;
+    p->feed_begin = bytes;
+    p->feed_end = bytes + n;
     if (llhttp_get_errno(&p->http) == HPE_PAUSED)
         llhttp_resume(&p->http);
     enum llhttp_errno error = llhttp_execute(&p->http, bytes, n);

@@ -30,10 +30,13 @@ struct parser {
     } fields[HTTP_HEADERS_MAX];
     size_t field_count;
     struct http_header list[HTTP_HEADERS_MAX]; /* filled when the head is complete */
+    const char *feed_begin, *feed_end; /* of the present feed, for telling folded values */
+    bool value_reaches_end;            /* the last piece of a value ran to the end of its feed */
     bool in_head;
     bool in_value;
     bool message_done;
     bool too_large;
+    bool folded;
     /* false pauses after this piece */
     bool (*body)(const char *p, size_t n, void *arg);
     void *arg;

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "http/client.h"
 #include "http/loop.h"
+#include "http/parser.h"
 #include "http/relay.h"
 #include "http/server.h"
 
@@ -204,6 +205,7 @@ static void malformed_requests_get_400(void **state)
         "garbage\r\n\r\n",
         "GET / HTTP/1.1\nHost: a\n\n",
         "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
@@ -212,6 +214,35 @@ static void malformed_requests_get_400(void **state)
         char *answer = talk(*state, bad[i], 40);
         if (strncmp(answer, "HTTP/1.1 400 ", 13) != 0)
             fail_msg("%s -> %s", bad[i], answer);
+    }
+}
+
+/* Every field must come through wherever the pieces are cut, and folding be seen all the same. */
+static void heads_cut_anywhere_are_the_same(void **state)
+{
+    static const char good[] = "GET /hello HTTP/1.1\r\nHost: a b\r\nEmpty:\r\nX: y\r\n\r\n";
+    static const char folded[] = "GET /hello HTTP/1.1\r\nHost: a\r\n b\r\nX: y\r\n\r\n";
+    for (size_t cut = 1; cut < sizeof good - 1; cut++) {
+        struct parser *p = parser_new(HTTP_REQUEST, NULL, NULL);
+        size_t used;
+        enum parser_stop stop = parser_feed(p, good, cut, &used);
+        assert_int_equal(stop, PARSER_MORE);
+        stop = parser_feed(p, good + cut, sizeof good - 1 - cut, &used);
+        assert_int_equal(stop, PARSER_HEAD);
+        struct http_headers headers = parser_headers(p);
+        assert_int_equal(headers.count, 3);
+        assert_true(str_eqz(http_header_get(&headers, "host"), "a b"));
+        assert_true(str_eqz(http_header_get(&headers, "empty"), ""));
+        assert_true(str_eqz(http_header_get(&headers, "x"), "y"));
+        parser_free(p);
+    }
+    for (size_t cut = 1; cut < sizeof folded - 1; cut++) {
+        struct parser *p = parser_new(HTTP_REQUEST, NULL, NULL);
+        size_t used;
+        if (parser_feed(p, folded, cut, &used) == PARSER_MORE)
+            assert_int_equal(parser_feed(p, folded + cut, sizeof folded - 1 - cut, &used),
+                             PARSER_ERROR);
+        parser_free(p);
     }
 }
 
@@ -410,6 +441,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(pipelined_requests_are_answered_in_order),
         T(malformed_requests_get_400),
+        cmocka_unit_test(heads_cut_anywhere_are_the_same),
         T(huge_head_gets_431),
         T(cut_body_is_reported),
         T(expect_continue_is_answered_only_when_the_body_is_read),
