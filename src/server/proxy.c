@@ -318,6 +318,14 @@ static const struct http_call_events call_events = {
 
 /* ---- start ---- */
 
+/* An API key sent here by mistake would give the sandbox power over its siblings; an application's
+ * own X-API-KEY must pass. */
+static bool holds_our_key(const struct proxy *p)
+{
+    struct str key = http_header_get(&http_exchange_request(p->x)->headers, "X-API-KEY");
+    return key.p && key_ring_check(p->server->keys, key);
+}
+
 static int open_call(struct proxy *p)
 {
     const struct http_request *request = http_exchange_request(p->x);
@@ -331,9 +339,14 @@ static int open_call(struct proxy *p)
         .events = &call_events,
         .arg = p,
     };
+    struct proxy_head_options head = {
+        .mask_host = direct ? NULL : p->sandbox->mask_host,
+        .port = p->port,
+        .drop_api_key = holds_our_key(p),
+    };
     struct buf fields;
     buf_init(&fields, 2 * HTTP_HEAD_BYTES_MAX);
-    int rc = proxy_head_request(request, direct ? NULL : p->sandbox->mask_host, p->port, &fields);
+    int rc = proxy_head_request(request, &head, &fields);
     if (rc == 0)
         rc = http_call_open(&options, request->method, request->target, buf_str(&fields),
                             request->content_length, &p->call);

@@ -64,7 +64,14 @@ static int append_masked_host(struct buf *out, const char *mask, int port, struc
     return rc < 0 || !original.p ? rc : append_field(out, STR("X-Forwarded-Host"), original);
 }
 
-int proxy_head_request(const struct http_request *request, const char *mask_host, int port,
+static bool left_out(struct str name, const struct proxy_head_options *options)
+{
+    if (options->drop_api_key && str_ieqz(name, "X-API-KEY"))
+        return true;
+    return options->mask_host && (str_ieqz(name, "Host") || str_ieqz(name, "X-Forwarded-Host"));
+}
+
+int proxy_head_request(const struct http_request *request, const struct proxy_head_options *options,
                        struct buf *out)
 {
     const struct http_headers *headers = &request->headers;
@@ -72,14 +79,14 @@ int proxy_head_request(const struct http_request *request, const char *mask_host
     int rc = 0;
     for (size_t i = 0; i < headers->count && rc == 0; i++) {
         struct str name = headers->list[i].name;
-        if (is_hop_by_hop(name) || (listed && named_by_connection(headers, name)))
-            continue;
-        if (mask_host && (str_ieqz(name, "Host") || str_ieqz(name, "X-Forwarded-Host")))
+        if (is_hop_by_hop(name) || left_out(name, options) ||
+            (listed && named_by_connection(headers, name)))
             continue;
         rc = append_field(out, name, headers->list[i].value);
     }
-    if (rc == 0 && mask_host)
-        rc = append_masked_host(out, mask_host, port, http_header_get(headers, "Host"));
+    if (rc == 0 && options->mask_host)
+        rc = append_masked_host(out, options->mask_host, options->port,
+                                http_header_get(headers, "Host"));
     if (rc < 0)
         return rc;
     struct str upgrade = http_header_get(headers, "Upgrade");

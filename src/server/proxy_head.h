@@ -9,9 +9,14 @@
 #include "http/client.h"
 #include "http/server.h"
 
-/* Appends the request's fields for the upstream, complete lines. mask_host is maskRequestHost or
- * NULL; "${PORT}" in it becomes port. 0 or -ENOBUFS. */
-int proxy_head_request(const struct http_request *request, const char *mask_host, int port,
+struct proxy_head_options {
+    const char *mask_host; /* maskRequestHost, "${PORT}" in it becomes port; NULL: Host stays */
+    int port;
+    bool drop_api_key; /* X-API-KEY holds a key of this server: no business of a sandbox */
+};
+
+/* Appends the request's fields for the upstream, complete lines. 0 or -ENOBUFS. */
+int proxy_head_request(const struct http_request *request, const struct proxy_head_options *options,
                        struct buf *out);
 /* Starts the response on x from the upstream's: false when it makes no sense (an upgrade nobody
  * asked for). */

@@ -40,11 +40,11 @@ int template_parse_reference(struct str text, char ret_name[TEMPLATE_NAME_MAX + 
         return err_set(err, ERR_INVALID, 0, "\"templateID\" must name a template");
     for (size_t i = 0; i < text.len; i++)
         lower[i] = text.p[i] >= 'A' && text.p[i] <= 'Z' ? (char)(text.p[i] + 32) : text.p[i];
-    struct str tag = {lower, text.len}, name, part;
+    struct str tag = {lower, text.len}, name, space = STR("none");
     str_split(&tag, ':', &name);
-    while (str_find(name, '/') < name.len)
-        str_split(&name, '/', &part);
-    if (!name_valid(name))
+    if (str_find(name, '/') < name.len)
+        str_split(&name, '/', &space);
+    if (!name_valid(name) || !name_valid(space))
         return err_set(err, ERR_INVALID, 0, "invalid template reference '%.*s'", (int)text.len,
                        lower);
     if (tag.p && !str_eqz(tag, "default"))

@@ -41,16 +41,24 @@ static bool take_given(struct token_signature *s, struct str given)
     return true;
 }
 
+/* Fetches a parameter; *any_bad stays true once it is. */
+static bool get(struct str query, const char *name, struct buf *out, bool *any_bad)
+{
+    bool bad = false;
+    bool found = http_query_get(query, name, out, &bad);
+    *any_bad = *any_bad || bad;
+    return found;
+}
+
 static void hash_prefix(struct token_signature *s, struct str query, enum token_op op,
                         struct buf *value, bool *bad)
 {
     struct buf text;
     buf_init(&text, 2 * HTTP_HEAD_BYTES_MAX);
-    http_query_get(query, "path", value, bad);
+    get(query, "path", value, bad);
     buf_append_str(&text, buf_str(value));
     buf_append_z(&text, op == TOKEN_READ ? ":read:" : ":write:");
-    buf_clear(value);
-    http_query_get(query, "username", value, bad);
+    get(query, "username", value, bad);
     buf_append_str(&text, buf_str(value));
     buf_append_char(&text, ':');
     s->prefix = digest_prefix_new(buf_str(&text));
@@ -66,13 +74,12 @@ enum token_parse token_signature_parse(struct str query, enum token_op op,
     struct token_signature *s = xcalloc(1, sizeof *s);
     buf_init(&value, HTTP_HEAD_BYTES_MAX);
 
-    if (http_query_get(query, "signature", &value, &bad)) {
+    if (get(query, "signature", &value, &bad)) {
         s->well_formed = take_given(s, buf_str(&value));
-        s->has_expiration = http_query_get(query, "signature_expiration", &value, &bad);
+        s->has_expiration = get(query, "signature_expiration", &value, &bad);
         if (s->has_expiration &&
             str_to_i64(buf_str(&value), INT64_MIN, INT64_MAX, &s->expiration) < 0)
             bad = true;
-        buf_clear(&value);
         hash_prefix(s, query, op, &value, &bad);
         outcome = TOKEN_PARSED;
     }
