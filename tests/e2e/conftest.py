@@ -29,7 +29,6 @@ def pytest_sessionstart(session):
 def server():
     """The server that all tests share. Its end is a test of its own: see test_zz_leftovers."""
     server = Server()
-    server.before = Residue.now(server.directory)
     server.start()
     saved = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update({name: server.env[name] for name in VARIABLES})
@@ -49,7 +48,7 @@ def finish(server):
 
     def clean():
         left.clear()
-        left.update(Residue.now(server.directory).since(server.before))
+        left.update(Residue.of(server).all())
         return not left
 
     try:
@@ -94,7 +93,6 @@ def create(server):
 def own_server():
     """A server of the test's own, for tests that hurt it."""
     server = Server()
-    server.before = Residue.now(server.directory)
     server.start()
     saved = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update({name: server.env[name] for name in VARIABLES})

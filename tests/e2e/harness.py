@@ -142,6 +142,12 @@ class Server:
         parts = urlsplit(self.url)
         return parts.hostname, parts.port
 
+    @property
+    def instance(self):
+        """The number that keeps what this server puts on the host apart from that of others."""
+        found = re.search(r"launcher ready instance=(\d)", self.log.read_text(errors="replace"))
+        return found.group(1) if found else r"\d"
+
     # -- its processes: direct children of the supervisor, told apart by user
     def children(self):
         found = {}
@@ -275,7 +281,7 @@ def output(*command):
 
 @dataclass
 class Residue:
-    """What the host holds of carrel servers: all of it, not only ours."""
+    """What the host holds of one server: by its directory and by its instance number."""
 
     mounts: set = field(default_factory=set)
     cgroups: set = field(default_factory=set)
@@ -284,22 +290,22 @@ class Residue:
     processes: set = field(default_factory=set)
 
     @classmethod
-    def now(cls, directory):
-        directory = str(directory)
+    def of(cls, server):
+        directory, instance = str(server.directory), server.instance
         found = cls()
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             if directory in line:
                 found.mounts.add(line)
         for top, dirs, _ in os.walk("/sys/fs/cgroup"):
-            for name in list(dirs):
-                if name.startswith("carrel"):
+            for name in dirs:
+                if re.fullmatch(f"carrel-{instance}", name):
                     found.cgroups.add(os.path.join(top, name))
-        found.links = {name for name in os.listdir("/sys/class/net") if re.match(r"cr\d+-", name)}
-        found.tables = {
-            line.split()[-1]
-            for line in output("nft", "list", "tables").splitlines()
-            if line.split()[-1].startswith("carrel")
-        }
+        for name in os.listdir("/sys/class/net"):
+            if re.match(f"cr{instance}-", name):
+                found.links.add(name)
+        for line in output("nft", "list", "tables").splitlines():
+            if re.fullmatch(f"carrel{instance}", line.split()[-1]):
+                found.tables.add(line)
         for entry in os.listdir("/proc"):
             if entry.isdigit() and int(entry) != os.getpid():
                 with contextlib.suppress(OSError):
@@ -308,8 +314,7 @@ class Residue:
                         found.processes.add(f"{entry}: {' '.join(words.split(chr(0)))}")
         return found
 
-    def since(self, before):
-        """What is here now and was not before, by kind; empty when nothing is."""
+    def all(self):
+        """By kind; empty when there is nothing."""
         kinds = ("mounts", "cgroups", "links", "tables", "processes")
-        new = {kind: getattr(self, kind) - getattr(before, kind) for kind in kinds}
-        return {kind: sorted(value) for kind, value in new.items() if value}
+        return {kind: sorted(getattr(self, kind)) for kind in kinds if getattr(self, kind)}

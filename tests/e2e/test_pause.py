@@ -37,7 +37,9 @@ def test_pause_and_connect(create):
 
 def test_pause_stops_everything(create):
     sandbox = create()
-    handle = sandbox.commands.run("echo go; while :; do echo x >> ticks; done", background=True)
+    handle = sandbox.commands.run(
+        "echo x > ticks; echo go; while :; do echo x >> ticks; done", background=True
+    )
     assert next(iter(handle))[0] == "go\n"
     sandbox.pause()
     with pytest.raises(TimeoutException):

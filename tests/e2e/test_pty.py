@@ -44,7 +44,7 @@ def test_resize_tells_the_program(shared, terminal):
 
 def test_control_keys(shared, terminal):
     screen = Background(terminal)
-    shared.pty.send_stdin(terminal.pid, b'echo go""ing; cat\n')
+    shared.pty.send_stdin(terminal.pid, b"sh -c 'echo go\"\"ing; exec cat'\n")
     screen.expect("going\r\n")
     shared.pty.send_stdin(terminal.pid, b"\x03")
     shared.pty.send_stdin(terminal.pid, b"echo status $?\n")

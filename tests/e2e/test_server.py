@@ -38,7 +38,6 @@ def test_launcher_has_no_network_of_its_own(server):
 
 def test_two_servers_side_by_side(server):
     second = Server()
-    second.before = Residue.now(second.directory)
     second.start()
     try:
         assert second.url != server.url and second.key != server.key
@@ -48,13 +47,14 @@ def test_two_servers_side_by_side(server):
         assert theirs.commands.run("echo two").stdout == "two\n"
         assert ours.commands.run("echo one").stdout == "one\n"
         ours.kill()
+        held = Residue.of(second).all()
+        assert {"cgroups", "links", "tables", "processes"} <= held.keys(), held
     finally:
         finish(second)  # its sandbox is still there
 
 
 def test_stop_ends_streams_and_sandboxes(server):
     second = Server()
-    second.before = Residue.now(second.directory)
     second.start()
     options = {"api_key": second.key, "api_url": second.url, "sandbox_url": second.url}
     made = [Sandbox.create(timeout=60, **options) for _ in range(5)]
@@ -66,8 +66,6 @@ def test_stop_ends_streams_and_sandboxes(server):
 def test_restart_finds_sandboxes_again(server):
     """Without --ephemeral a sandbox outlives its server and is found again by the next one."""
     first = Server(ephemeral=False)
-    before = Residue.now(first.directory)
-    first.before = before
     first.start()
     host, port = first.address
     options = {"api_key": first.key, "api_url": first.url, "sandbox_url": first.url}
