@@ -49,8 +49,9 @@ struct box_events {
     /* Once for each sandbox that ran: its init is dead, and so is everything in it. asked tells
      * whether box_destroy was called. Its files are removed after this. */
     void (*ended)(void *arg, struct box *box, bool asked);
-    /* Removal of a dead sandbox's files and groups has failed; it is tried again at next start. */
-    void (*left)(void *arg, const char *id, const struct err *err);
+    /* The files and groups of a dead sandbox are gone, and its id is free. With err something is
+     * left of it, and is tried again at the next start. */
+    void (*removed)(void *arg, const char *id, const struct err *err);
 };
 
 /* Opens the host: adopts the sandboxes that run, removes what is half made or dead. Everything
@@ -71,6 +72,9 @@ size_t box_host_removing(const struct box_host *host);
 struct box *box_host_find(struct box_host *host, const char *id);
 /* Calls each for every sandbox that runs. */
 void box_host_each(struct box_host *host, void (*each)(void *arg, struct box *box), void *arg);
+
+/* Whether an id is taken only by a dead sandbox that is being removed: a `removed` event follows. */
+bool box_host_is_removing(struct box_host *host, const char *id);
 
 /* The plan that box_create would carry out for this spec now. */
 int box_host_plan(struct box_host *host, const struct box_spec *spec, struct box_plan *ret,

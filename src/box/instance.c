@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -36,7 +37,18 @@ static bool has_sandboxes(const char *state_dir)
     return any;
 }
 
-static int open_candidate(int dir, unsigned number, struct candidate *c, struct err *err)
+/* The lock of a launcher that was killed goes with its last process, which may take a moment. */
+static void await_lock(struct candidate *c)
+{
+    const struct timespec pause = {0, 10000000};
+    for (int i = 0; i < 50 && !c->locked; i++) {
+        nanosleep(&pause, NULL);
+        c->locked = flock(c->fd, LOCK_EX | LOCK_NB) == 0;
+    }
+}
+
+static int open_candidate(int dir, unsigned number, const char *state_dir, struct candidate *c,
+                          struct err *err)
 {
     char name[8];
     snprintf(name, sizeof name, "%u", number);
@@ -46,6 +58,8 @@ static int open_candidate(int dir, unsigned number, struct candidate *c, struct 
     ssize_t n = fd_read_all(c->fd, c->path, sizeof c->path - 1);
     c->path[n > 0 ? n : 0] = '\0';
     c->locked = flock(c->fd, LOCK_EX | LOCK_NB) == 0;
+    if (strcmp(c->path, state_dir) == 0)
+        await_lock(c);
     return 0;
 }
 
@@ -80,7 +94,7 @@ static int claim(int dir, const char *state_dir, unsigned *ret_number, int *ret_
         c[i].fd = -1;
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < BOX_INSTANCES; i++)
-        rc = open_candidate(dir, i, &c[i], err);
+        rc = open_candidate(dir, i, state_dir, &c[i], err);
     int number = rc == 0 ? choose(c, state_dir) : -1;
     if (rc == 0 && number < 0)
         rc = err_set(err, ERR_EXHAUSTED, 0, "all %d instance numbers of this host are taken",

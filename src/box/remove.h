@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* Removes parent/name and all below. What is not there is no error. 0 or -errno of the first entry
+/* Removes parent/name (a relative path) and all below. What is not there is no error. 0 or -errno of the first entry
  * that could not be removed (the rest is removed all the same). */
 int remove_tree(int parent, const char *name);
 

@@ -33,12 +33,22 @@ struct waiter {
     int64_t since;
 };
 
+/* A CREATE whose id is still being removed. */
+struct deferred {
+    struct deferred *next;
+    uint64_t generation;
+    struct launcher_request head;
+    char config[];
+};
+
 struct launcher {
     const struct launcher_options *options;
     struct box_host *host;
     struct server_link server;
     struct server_request request;
     struct waiter *destroyers;
+    struct deferred *deferred;
+    size_t deferred_count;
 };
 
 static struct launcher_reply reply_to(uint32_t op, uint64_t serial, const char *id)
@@ -113,11 +123,6 @@ static void on_created_or_failed(void *arg, struct box *box, const struct err *e
         answer_destroyers(arg, box_id(box));
 }
 
-static void on_left(void *arg, const char *id, const struct err *err)
-{
-    log_error("sandbox not removed", "id=%s error=\"%s\"", id, err->message);
-}
-
 /* ---- requests ---- */
 
 static struct waiter *new_waiter(struct launcher *l, const struct launcher_request *request)
@@ -130,8 +135,24 @@ static struct waiter *new_waiter(struct launcher *l, const struct launcher_reque
     return waiter;
 }
 
-static void do_create(struct launcher *l, const struct launcher_request *request)
+static void defer(struct launcher *l, const struct launcher_request *request, const char *config)
 {
+    struct deferred *d = xcalloc(1, sizeof *d + request->config_len);
+    d->generation = l->server.generation;
+    d->head = *request;
+    memcpy(d->config, config, request->config_len);
+    d->next = l->deferred;
+    l->deferred = d;
+    l->deferred_count++;
+}
+
+static void do_create(struct launcher *l, const struct launcher_request *request,
+                      const char *config)
+{
+    if (box_host_is_removing(l->host, request->id)) {
+        defer(l, request, config);
+        return;
+    }
     const struct box_spec spec = {.id = request->id,
                                   .template_name = request->template_name,
                                   .limits = {.memory_bytes = request->limits.memory_bytes,
@@ -142,13 +163,31 @@ static void do_create(struct launcher *l, const struct launcher_request *request
     struct waiter *waiter = new_waiter(l, request);
     struct err err;
     struct box *box;
-    if (box_create(l->host, &spec, l->request.config, request->config_len, waiter, &box, &err) == 0)
+    if (box_create(l->host, &spec, config, request->config_len, waiter, &box, &err) == 0)
         return;
     struct launcher_reply reply = reply_to(LAUNCHER_CREATE, request->serial, request->id);
     set_error(&reply, &err);
     server_link_send(&l->server, &reply);
     log_warning("sandbox not made", "error=\"%s\"", err.message);
     free(waiter);
+}
+
+static void on_removed(void *arg, const char *id, const struct err *err)
+{
+    struct launcher *l = arg;
+    if (err)
+        log_error("sandbox not removed", "id=%s error=\"%s\"", id, err->message);
+    for (struct deferred **link = &l->deferred, *d; (d = *link);) {
+        if (strcmp(d->head.id, id) != 0) {
+            link = &d->next;
+            continue;
+        }
+        *link = d->next;
+        if (d->generation == l->server.generation)
+            do_create(l, &d->head, d->config);
+        l->deferred_count--;
+        free(d);
+    }
 }
 
 static void do_destroy(struct launcher *l, const struct launcher_request *request)
@@ -226,7 +265,7 @@ static void do_request(struct launcher *l)
     }
     switch (request->op) {
     case LAUNCHER_CREATE:
-        do_create(l, request);
+        do_create(l, request, l->request.config);
         break;
     case LAUNCHER_DESTROY:
         do_destroy(l, request);
@@ -246,7 +285,8 @@ static void do_request(struct launcher *l)
 
 static bool may_read(const struct launcher *l)
 {
-    return !server_link_waiting(&l->server) && box_host_starting(l->host) < STARTING_MAX;
+    return !server_link_waiting(&l->server) &&
+           box_host_starting(l->host) + l->deferred_count < STARTING_MAX;
 }
 
 static void read_requests(struct launcher *l)
@@ -301,7 +341,7 @@ static int open_host(struct launcher *l, unsigned instance, struct err *err)
         options.dns_count = count > 0 ? (unsigned)count : 0;
     }
     const struct box_events events = {
-        .arg = l, .created = on_created_or_failed, .ended = on_ended, .left = on_left};
+        .arg = l, .created = on_created_or_failed, .ended = on_ended, .removed = on_removed};
     return box_host_open(&options, &events, &l->host, err);
 }
 
@@ -385,6 +425,10 @@ int launcher_main(const struct launcher_options *options)
     for (struct waiter *w; (w = l->destroyers);) {
         l->destroyers = w->next;
         free(w);
+    }
+    for (struct deferred *d; (d = l->deferred);) {
+        l->deferred = d->next;
+        free(d);
     }
     free(l);
     return rc < 0 ? err_exit_status(err.code) : 0;

@@ -154,8 +154,8 @@ static void serve_one(int handles[BOX_HANDLES])
     struct box_born born = {.serial = request.inside.serial,
                             .pid = pid > 0 ? (int32_t)pid : 0,
                             .os = pid < 0 ? errno : 0};
-    if (fd_send(SOCKET_FD, &born, sizeof born, &pidfd, pid > 0) < 0)
-        die("answer");
+    /* A launcher that is gone hears nothing; the child finds that out by itself, and we next. */
+    fd_send(SOCKET_FD, &born, sizeof born, &pidfd, pid > 0);
     if (pidfd >= 0)
         close(pidfd);
     /* The next sandbox must not inherit what this one was configured with. */
@@ -168,7 +168,8 @@ static bool serve(void)
     int fds[FD_PASS_MAX];
     size_t count = FD_PASS_MAX;
     ssize_t n = fd_receive(SOCKET_FD, &request, sizeof request, fds, &count);
-    if (n == 0)
+    /* Reset: the launcher died with answers of ours unread. */
+    if (n == 0 || n == -ECONNRESET)
         return false;
     if (n < 0) {
         errno = (int)-n;

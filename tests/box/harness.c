@@ -44,7 +44,8 @@ static void make_template(const struct harness *h, const char *name)
 void harness_open(struct harness *h, const char *image_path)
 {
     memset(h, 0, sizeof *h);
-    snprintf(h->root, sizeof h->root, "/tmp/carrel-box-XXXXXX");
+    const char *tmp = getenv("BOX_TMP");
+    snprintf(h->root, sizeof h->root, "%s/carrel-box-XXXXXX", tmp ? tmp : "/tmp");
     must(mkdtemp(h->root) != NULL, "mkdtemp");
     snprintf(h->state, sizeof h->state, "%s/state", h->root);
     snprintf(h->run, sizeof h->run, "%s/run", h->root);
@@ -79,13 +80,20 @@ static struct sockaddr_un address_of(const char *path)
     return address;
 }
 
-static void connect_server(struct harness *h)
+int harness_connect(const struct harness *h)
 {
     char path[128];
     snprintf(path, sizeof path, "%s/launcher.sock", h->root);
     const struct sockaddr_un address = address_of(path);
-    h->server = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    must(connect(h->server, (const struct sockaddr *)&address, sizeof address) == 0, path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    must(connect(fd, (const struct sockaddr *)&address, sizeof address) == 0, path);
+    return fd;
+}
+
+void harness_reconnect(struct harness *h)
+{
+    fd_closep(&h->server);
+    h->server = harness_connect(h);
 }
 
 bool harness_start(struct harness *h)
@@ -114,8 +122,9 @@ bool harness_start(struct harness *h)
     bool serves = fd_read_all(ready[0], &byte, 1) == 1;
     close(ready[0]);
     if (serves) {
-        connect_server(h);
+        harness_reconnect(h);
     } else {
+        /* It said why, or died at once. */
         waitpid(h->launcher, NULL, 0);
         h->launcher = -1;
     }
@@ -150,12 +159,14 @@ void harness_close(struct harness *h)
     harness_stop(h);
     munmap((void *)(uintptr_t)h->options.image, h->options.image_size);
     fd_closep(&h->listen_fd);
-    must(remove_tree(AT_FDCWD, h->root) == 0 || errno, "remove directories");
+    _cleanup_free_ char *parent = xstrndup(h->root, (size_t)(strrchr(h->root, '/') - h->root));
+    _cleanup_close_ int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    must(remove_tree(fd, strrchr(h->root, '/') + 1) == 0, "remove directories");
 }
 
-uint64_t harness_send(struct harness *h, enum launcher_op op, const char *id,
-                      const char *template_name, const struct launcher_limits *limits,
-                      const char *config)
+static uint64_t send_request(struct harness *h, enum launcher_op op, const char *id,
+                             const char *template_name, const struct launcher_limits *limits,
+                             const char *config, bool online)
 {
     size_t config_len = config ? strlen(config) : 0;
     struct launcher_request *request = xcalloc(1, sizeof *request + config_len);
@@ -167,12 +178,27 @@ uint64_t harness_send(struct harness *h, enum launcher_op op, const char *id,
         snprintf(request->template_name, sizeof request->template_name, "%s", template_name);
     if (limits)
         request->limits = *limits;
+    request->allow_internet = online;
     request->config_len = (uint32_t)config_len;
     if (config_len)
         memcpy(request + 1, config, config_len);
     must(fd_send(h->server, request, sizeof *request + config_len, NULL, 0) == 0, "send");
     free(request);
     return h->serial;
+}
+
+uint64_t harness_send(struct harness *h, enum launcher_op op, const char *id,
+                      const char *template_name, const struct launcher_limits *limits,
+                      const char *config)
+{
+    return send_request(h, op, id, template_name, limits, config, false);
+}
+
+uint64_t harness_send_online(struct harness *h, enum launcher_op op, const char *id,
+                             const char *template_name, const struct launcher_limits *limits,
+                             const char *config)
+{
+    return send_request(h, op, id, template_name, limits, config, true);
 }
 
 bool harness_next(struct harness *h, struct launcher_reply *ret)
@@ -263,7 +289,7 @@ static unsigned count_dirs(const char *path, const char *except)
 
 struct harness_remains harness_remains(const struct harness *h)
 {
-    static const char *const controllers[] = {"memory", "cpu",     "cpuacct", "pids",
+    static const char *const controllers[] = {"memory",  "cpu",     "cpuacct", "pids",
                                               "freezer", "unified", ""};
     struct harness_remains r = {0};
     char path[256];
@@ -272,8 +298,8 @@ struct harness_remains harness_remains(const struct harness *h)
     r.sockets = count_dirs(h->run, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
         for (int n = 0; n < 8; n++) {
-            snprintf(path, sizeof path, "/sys/fs/cgroup/%s/%s-%d", controllers[i],
-                     h->cgroup_parent, n);
+            snprintf(path, sizeof path, "/sys/fs/cgroup/%s/%s-%d", controllers[i], h->cgroup_parent,
+                     n);
             r.cgroups += count_dirs(path, NULL);
         }
     }

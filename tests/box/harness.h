@@ -25,14 +25,22 @@ struct harness {
 void harness_open(struct harness *h, const char *image_path);
 /* Starts a launcher and connects; one that ends before it serves gives false. */
 bool harness_start(struct harness *h);
+int harness_connect(const struct harness *h);
+/* Closes the connection and makes a new one. */
+void harness_reconnect(struct harness *h);
 void harness_kill(struct harness *h); /* SIGKILL, reaped */
 void harness_stop(struct harness *h); /* SIGTERM, reaped; must exit with 0 */
 /* Stops, checks that nothing is left, removes the directories. */
 void harness_close(struct harness *h);
 
 /* Sends a request; returns its serial. */
-uint64_t harness_send(struct harness *h, enum launcher_op op, const char *id, const char *template_name,
-                      const struct launcher_limits *limits, const char *config);
+uint64_t harness_send(struct harness *h, enum launcher_op op, const char *id,
+                      const char *template_name, const struct launcher_limits *limits,
+                      const char *config);
+/* The same with a route to the internet. */
+uint64_t harness_send_online(struct harness *h, enum launcher_op op, const char *id,
+                             const char *template_name, const struct launcher_limits *limits,
+                             const char *config);
 /* The next message of any kind; false if none comes within ten seconds or the launcher is gone. */
 bool harness_next(struct harness *h, struct launcher_reply *ret);
 /* The reply to a serial; others in between are dropped, GONE for other ids included. */

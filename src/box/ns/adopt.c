@@ -153,6 +153,7 @@ int adopt_all(struct box_host *host, struct err *err)
 {
     each_in(host->sandboxes_fd, adopt_or_remove, host);
     each_in(host->run_fd, remove_run_dir, host);
+    each_in(host->trash_fd, remove_unless_known, host);
     cgroup_each(host->cgroups, remove_group, host);
     return 0;
 }

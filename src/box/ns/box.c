@@ -18,6 +18,14 @@ struct box *box_host_find(struct box_host *host, const char *id)
     return box;
 }
 
+bool box_host_is_removing(struct box_host *host, const char *id)
+{
+    struct box *box = host->boxes;
+    while (box && strcmp(box->id, id) != 0)
+        box = box->next;
+    return box && box->state == BOX_REMOVING;
+}
+
 void box_host_each(struct box_host *host, void (*each)(void *arg, struct box *box), void *arg)
 {
     for (struct box *box = host->boxes, *next; box; box = next) {

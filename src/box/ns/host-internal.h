@@ -61,7 +61,7 @@ struct box_host {
     struct box_layout layout;
     char boot[BOX_BOOT_ID_SIZE];
     int epoll_fd;
-    int sandboxes_fd, layers_fd, run_fd, templates_fd;
+    int sandboxes_fd, trash_fd, layers_fd, run_fd, templates_fd;
     int image_fd, filter_fd;
     struct cgroup_host *cgroups;
     struct net_host *net;

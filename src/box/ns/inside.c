@@ -196,6 +196,11 @@ int inside_enter(const struct box_inside *in, const int handles[BOX_HANDLES],
                  const struct sock_fprog *filter, bool keep_stderr)
 {
     struct box_status status = {0};
+    /* From here on none is lost: a signal from outside that comes before init waits for signals
+     * would be dropped, as PID 1 has no default action. */
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
     signal(SIGCHLD, SIG_DFL);
     int rc = carry_out(in, handles, filter, keep_stderr, &status);
     if (rc == 0)

@@ -209,8 +209,8 @@ int box_plan_print(const struct box_plan *plan, struct buf *out)
 
 const char *const *box_proc_masks(void)
 {
-    static const char *const candidates[] = {"kallsyms",      "kcore",       "keys",
-                                             "cmdline",       "timer_list",  "sched_debug",
+    static const char *const candidates[] = {"kallsyms",      "kcore",        "keys",
+                                             "cmdline",       "timer_list",   "sched_debug",
                                              "sysrq-trigger", "latency_stats"};
     static const char *found[ARRAY_SIZE(candidates) + 1];
     static bool ready;

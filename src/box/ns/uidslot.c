@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -71,11 +72,12 @@ void uidslots_release(struct uidslots *slots, unsigned slot)
 
 struct holder {
     uint32_t uid;
-    int ready[2]; /* pipe: errno of the holder's unshare */
+    int sock; /* says the errno of unshare, then ends when the launcher's end is closed */
 };
 
-/* Lives just long enough to have its namespace mapped and opened. It shares the launcher's memory
- * and descriptors, so it makes plain system calls only and leaves errno alone where it can.
+/* Lives just long enough to have its namespace mapped and opened. It shares the launcher's memory,
+ * so it makes plain system calls only; it keeps none of its descriptors, so that nothing of a
+ * launcher that dies right now (its lock, say) lives on in here.
  *
  * It makes the namespace as the slot's own host user: the kernel counts inotify instances, pending
  * signals and the like of everyone inside against the namespace's creator as well, and were that
@@ -83,15 +85,18 @@ struct holder {
  * change of user (hosts may restrict user namespaces of ordinary users). */
 static int hold(void *arg)
 {
-    const struct holder *holder = arg;
+    const struct holder holder = *(const struct holder *)arg;
     int os = 0;
+    if (holder.sock > 0)
+        syscall(SYS_close_range, 0, holder.sock - 1, 0);
+    syscall(SYS_close_range, holder.sock + 1, ~0U, 0);
     if (syscall(SYS_prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0 ||
-        syscall(SYS_setresgid, -1, holder->uid, -1) < 0 ||
-        syscall(SYS_setresuid, -1, holder->uid, -1) < 0 || syscall(SYS_unshare, CLONE_NEWUSER) < 0)
+        syscall(SYS_setresgid, -1, holder.uid, -1) < 0 ||
+        syscall(SYS_setresuid, -1, holder.uid, -1) < 0 || syscall(SYS_unshare, CLONE_NEWUSER) < 0)
         os = errno;
-    syscall(SYS_write, holder->ready[1], &os, sizeof os);
-    for (;;)
-        syscall(SYS_pause);
+    syscall(SYS_write, holder.sock, &os, sizeof os);
+    syscall(SYS_read, holder.sock, &os, 1);
+    syscall(SYS_exit_group, 0);
     return 0;
 }
 
@@ -109,12 +114,12 @@ static int write_maps(pid_t pid, uint32_t base, struct err *err)
     return 0;
 }
 
-static int open_mapped(pid_t pid, struct holder *holder, int *ret, struct err *err)
+static int open_mapped(pid_t pid, int sock, uint32_t base, int *ret, struct err *err)
 {
     int os = EIO;
-    if (fd_read_all(holder->ready[0], &os, sizeof os) != (ssize_t)sizeof os || os)
+    if (fd_read_all(sock, &os, sizeof os) != (ssize_t)sizeof os || os)
         return err_os(err, os, "user namespace: unshare");
-    int rc = write_maps(pid, holder->uid, err);
+    int rc = write_maps(pid, base, err);
     if (rc < 0)
         return rc;
     char path[48];
@@ -129,20 +134,20 @@ static int open_mapped(pid_t pid, struct holder *holder, int *ret, struct err *e
 static int make(uint32_t base, int *ret, struct err *err)
 {
     enum { STACK = 16384 };
-    struct holder holder = {.uid = base};
-    if (pipe2(holder.ready, O_CLOEXEC) < 0)
-        return err_os(err, errno, "user namespace: pipe");
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_os(err, errno, "user namespace: socket pair");
+    struct holder holder = {base, pair[1]};
     char *stack = xmalloc(STACK);
-    pid_t pid = clone(hold, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD, &holder);
-    int rc =
-        pid < 0 ? err_os(err, errno, "user namespace: clone") : open_mapped(pid, &holder, ret, err);
-    if (pid >= 0) {
-        kill(pid, SIGKILL);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
-    }
-    close(holder.ready[0]);
-    close(holder.ready[1]);
+    pid_t pid = clone(hold, stack + STACK, CLONE_VM | SIGCHLD, &holder);
+    int rc = pid < 0 ? err_os(err, errno, "user namespace: clone") : 0;
+    close(pair[1]);
+    if (rc == 0)
+        rc = open_mapped(pid, pair[0], base, ret, err);
+    close(pair[0]);
+    /* It uses our stack: not before it is gone. */
+    while (pid >= 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
     free(stack);
     return rc;
 }
