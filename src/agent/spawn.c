@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/oom.h"
 #include "agent/terminal.h"
 #include "base/buf.h"
 #include "base/fd.h"
@@ -24,7 +25,6 @@
 enum {
     STACK_SIZE = 64 << 10,
     PATHS_MAX_BYTES = 1 << 20,
-    OOM_SCORE = 100, /* a command goes before the agent does */
     EXIT_NOT_FOUND = 127,
     EXIT_NOT_EXECUTABLE = 126,
 };
@@ -32,8 +32,6 @@ enum {
 static struct {
     bool done;
     struct rlimit descriptors; /* as we found it, for the children */
-    int oom_fd;                /* own oom_score_adj, or -1 */
-    char oom_own[16];          /* its text */
     char *stack;               /* of the child until its exec; one at a time */
 } setup;
 
@@ -49,41 +47,16 @@ static void reset_dispositions(void)
     sigaction(SIGPIPE, &ignored, NULL);
 }
 
-/* A child inherits the score that its parent has at that moment, so the parent takes the children's
- * score for the time of the call. Writing into the child's own file is not possible: until it has
- * become its program it shares our memory, which is not dumpable. */
-static void open_oom_score(void)
-{
-    setup.oom_fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-    if (setup.oom_fd < 0)
-        return;
-    ssize_t n = read(setup.oom_fd, setup.oom_own, sizeof setup.oom_own - 1);
-    int64_t own;
-    struct str text = {setup.oom_own, n > 0 ? (size_t)n : 0};
-    if (text.len && text.p[text.len - 1] == '\n')
-        text.len--;
-    setup.oom_own[text.len] = '\0';
-    if (str_to_i64(text, -1000, 1000, &own) < 0 || own >= OOM_SCORE)
-        fd_closep(&setup.oom_fd);
-}
-
 void spawn_setup(void)
 {
     if (setup.done)
         return;
     setup.done = true;
     reset_dispositions();
-    open_oom_score();
     if (getrlimit(RLIMIT_NOFILE, &setup.descriptors) < 0)
         setup.descriptors = (struct rlimit){1024, 1024};
     struct rlimit all = {setup.descriptors.rlim_max, setup.descriptors.rlim_max};
     setrlimit(RLIMIT_NOFILE, &all);
-}
-
-static void set_oom_score(const char *text)
-{
-    if (setup.oom_fd >= 0 && pwrite(setup.oom_fd, text, strlen(text), 0) < 0)
-        fd_closep(&setup.oom_fd);
 }
 
 /* ---- in the child ---- */
@@ -278,7 +251,6 @@ static int clone_child(struct child *c, int *ret_pidfd)
             return -errno;
         setup.stack = p;
     }
-    set_oom_score("100");
     /* No handler may run in the child, it would run in our memory. */
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
@@ -286,7 +258,8 @@ static int clone_child(struct child *c, int *ret_pidfd)
                     CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, c, ret_pidfd);
     int rc = pid < 0 ? -errno : pid;
     sigprocmask(SIG_SETMASK, &before, NULL);
-    set_oom_score(setup.oom_own);
+    if (rc > 0 && c->stage == STAGE_NONE)
+        oom_expose(rc);
     return rc;
 }
 
