@@ -638,8 +638,10 @@ static void test_many(void **state)
 
 int main(int argc, char **argv)
 {
-    if (geteuid() != 0 || argc < 2)
-        return 77;
+    if (geteuid() != 0 || argc < 2) {
+        puts("1..0 # SKIP needs root and the probe's init as argument");
+        return 0;
+    }
     image = argv[1];
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
