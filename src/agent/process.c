@@ -3,6 +3,7 @@
 #include "agent/process.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -115,8 +116,13 @@ static void expiry_due(uv_timer_t *timer)
             forget(p);
         }
     }
-    if (table->finished.first)
+    if (table->finished.first) {
         uv_timer_start(timer, expiry_due, table->finished.first->ended_at + keep - now, 0);
+    } else if (!table->live.first) {
+        /* All is quiet: what a busy time has taken goes back, idle sandboxes are to be small. */
+        spool_pool_done(&table->pool);
+        malloc_trim(0);
+    }
 }
 
 static void end(struct process *p)
