@@ -7,8 +7,8 @@
  *
  * A contestant is a line of words separated by tabs: a name, a kind, and what the kind wants.
  *   spawn   ARGV...     start a program on this host and wait for its end
- *   create  ARGV...     make a sandbox, run the program in it, see its end; then kill it, which is
- *                       a sample of its own, NAME:kill
+ *   create  ARGV...     make a sandbox, run the program in it, see its end; then kill it. The first
+ *                       and the last step are also samples of their own, NAME:made and NAME:kill
  *   exec    ARGV...     run the program in a sandbox that is there already
  *   get     PATH        download a file of that sandbox
  *   put     PATH SIZE   upload so many bytes to it
@@ -365,8 +365,10 @@ static void measure(const struct contestant *t, struct connection *c, const stru
     } else if (strcmp(kind, "create") == 0) {
         struct sandbox s;
         bool made = sandbox_create(c, &s);
+        int64_t answered = now() - start;
         bool ok = made && sandbox_run(c, &s, arguments);
         sample(name, "", start, ok);
+        sample(name, ":made", now() - answered, made);
         start = now();
         if (made) {
             ok = sandbox_kill(c, &s);

@@ -298,6 +298,7 @@ def main():
     rows = [
         ("create, run true", "create → result of /bin/true, over HTTP"),
         ("create, run bash -lc true", "create → result of bash -l -c true, over HTTP"),
+        ("create, run true:made", "of which create, until it is answered"),
         ("create, run true:kill", "kill"),
         ("bwrap true", "bwrap --unshare-all, /bin/true"),
         ("bwrap bash -lc true", "bwrap --unshare-all, bash -l -c true"),

@@ -28,7 +28,12 @@ def pytest_sessionstart(session):
 @pytest.fixture(scope="session")
 def server():
     """The server that all tests share. Its end is a test of its own: see test_zz_leftovers."""
-    server = Server()
+    server = Server(extra=["--memory-mb", "512"])  # so that a bomb goes off soon
+    yield from serving(server)
+
+
+def serving(server):
+    """Starts the server and points the SDK at it; undoes both afterwards."""
     server.start()
     saved = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update({name: server.env[name] for name in VARIABLES})
@@ -92,15 +97,7 @@ def create(server):
 @pytest.fixture
 def own_server():
     """A server of the test's own, for tests that hurt it."""
-    server = Server()
-    server.start()
-    saved = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update({name: server.env[name] for name in VARIABLES})
-    yield server
-    for name, value in saved.items():
-        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-    if server.proc is not None:
-        finish(server)
+    yield from serving(Server())
 
 
 @pytest.fixture(scope="session")
