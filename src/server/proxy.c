@@ -226,6 +226,8 @@ static void on_call_head(struct http_call *call, const struct http_response *res
         p->upgrade = true;
         if (http_respond_queued(p->x) == 0)
             take_streams(p);
+        else
+            http_call_pause(call); /* what follows is no HTTP: it is kept for the relay */
     }
 }
 
