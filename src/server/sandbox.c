@@ -355,7 +355,15 @@ void sandbox_resume(struct sandbox *sb, int64_t timeout)
     call(sb, LAUNCHER_THAW, FREEZE_TIMEOUT, on_thawed);
 }
 
-/* ---- adoption ---- */
+/* ---- end and begin of the server ---- */
+
+void sandbox_forget(struct sandbox *sb)
+{
+    proxy_cut_all(sb);
+    launcher_link_forget(sb->server->link, sb);
+    sandbox_list_remove(sb->server->sandboxes, sb);
+    uv_close((uv_handle_t *)&sb->timer, on_timer_closed);
+}
 
 void sandbox_restore(struct sandbox *sb)
 {

@@ -103,6 +103,9 @@ void sandbox_set_end(struct sandbox *sandbox, int64_t end);
 /* Time of end for a timeout in seconds that begins now, bounded in the same way. */
 int64_t sandbox_end_after(const struct sandbox *sandbox, int64_t timeout);
 
+/* Frees it while it lives on without us: the server ends. Takes it out of the list. */
+void sandbox_forget(struct sandbox *sandbox);
+
 /* Its init has ended by itself, or the launcher does not know it. */
 void sandbox_vanished(struct sandbox *sandbox, const char *reason);
 /* Puts a sandbox read from the store into the list, unconfirmed until the launcher has named it. */

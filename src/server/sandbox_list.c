@@ -44,6 +44,9 @@ static void on_retry_closed(uv_handle_t *handle)
 
 void sandbox_list_free(struct sandbox_list *list)
 {
+    struct sandbox *sandbox;
+    while ((sandbox = TAILQ_FIRST(&list->all)))
+        sandbox_forget(sandbox);
     uv_close((uv_handle_t *)&list->retry, on_retry_closed);
 }
 

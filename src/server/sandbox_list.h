@@ -15,7 +15,7 @@ struct server;
 struct sandbox_list;
 
 struct sandbox_list *sandbox_list_new(struct server *server);
-/* Frees the list; it must be empty or the process about to end. */
+/* Frees the list and what is in it; the sandboxes themselves live on. */
 void sandbox_list_free(struct sandbox_list *list);
 
 void sandbox_list_add(struct sandbox_list *list, struct sandbox *sandbox);
