@@ -8,6 +8,7 @@
 #include "agent/metrics.h"
 #include "agent/process.h"
 #include "agent/route.h"
+#include "agent/upload_journal.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/loop.h"
@@ -54,6 +55,7 @@ int agent_main(const struct agent_start *start)
     if (uv_loop_init(&loop) < 0)
         return EXIT_BAD_START;
     loop.data = NULL; /* of the http module */
+    upload_journal_sweep();
     agent.processes = process_table_new(&loop);
     agent.metrics = metrics_new(start);
     return serve(&agent, start->listen_fd);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/upload_journal.h"
 #include "base/clock.h"
 
 enum {
@@ -85,6 +86,7 @@ int init_main(const struct agent_start *start)
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     struct agent_life agent = {.pid = -1};
+    upload_journal_open(); /* outlives the agent */
     start_agent(start, &agent);
     for (;;) {
         siginfo_t info;

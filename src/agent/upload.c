@@ -131,9 +131,27 @@ static void forget_temp(struct upload *u)
     u->slot = -1;
 }
 
+/* Which mount a directory is on; 0: the kernel cannot say. */
+static uint64_t mount_of(int dir, const char *path, int flags)
+{
+    struct statx sx;
+    if (statx(dir, path, flags, STATX_MNT_ID, &sx) < 0 || !(sx.stx_mask & STATX_MNT_ID))
+        return 0;
+    return sx.stx_mnt_id;
+}
+
+/* A nameless file, too, has a directory, whose watchers are told of writes to "#<inode>". Those of
+ * the root directory are the fewest, so it is the place wherever link(2) can reach from there. */
+static int open_nameless(struct upload *u)
+{
+    uint64_t here = mount_of(u->dir, "", AT_EMPTY_PATH);
+    bool reachable = here && here == mount_of(AT_FDCWD, "/", 0);
+    return openat(u->dir, reachable ? "/" : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
+}
+
 static int open_file(struct upload *u, struct err *err)
 {
-    u->fd = openat(u->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
+    u->fd = open_nameless(u);
     if (u->fd >= 0)
         return 0;
     if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)

@@ -22,7 +22,9 @@
  * What watchers see, ours and every inotify user in the sandbox: for a new file exactly create,
  * attrib (chmod), modify (write), in this order, because after link(2) the file is reached by its
  * name and its owner and size are set once more, to what they are. For a replaced file our watchers
- * hide the temporary name and so show chmod, write. */
+ * hide the temporary name and so show chmod, write; others see it moved in before these. (A nameless
+ * file's writes show as "#<inode>" in its directory; it is made in the root directory, where hardly
+ * anybody watches, unless the target is on another mount.) */
 #pragma once
 
 #include <sys/types.h>

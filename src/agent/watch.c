@@ -25,6 +25,8 @@ enum {
     SLICE = 2000,           /* names read before the loop gets its turn */
     PATH_ROOM = 1 << 20,
     EVENT_MAX = 1 << 20,
+    SPARE_MAX = 4,          /* idle inotify instances kept */
+    SPARE_WDS = 1024,       /* more watches than this are not worth removing one by one */
 };
 /* ctime comes from a clock that ticks; what is older than this against our own is old. */
 #define CLOCK_TICK (20 * CLOCK_MS)
@@ -518,6 +520,51 @@ void watch_resume(struct watch *w)
         wait_for(w, true);
 }
 
+/* ---- inotify instances ---- */
+
+/* Closing an instance makes the kernel wait for about 10 ms until nobody looks at its watches any
+ * more. So a few are kept for the next watcher, without watches, and the others closed by a worker. */
+static int spare[SPARE_MAX];
+static size_t spare_count;
+
+static int acquire_inotify(void)
+{
+    if (spare_count)
+        return spare[--spare_count];
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+struct closing {
+    uv_work_t work;
+    int fd;
+};
+
+static void close_run(uv_work_t *work)
+{
+    close(CONTAINER_OF(work, struct closing, work)->fd);
+}
+
+static void close_done(uv_work_t *work, int status)
+{
+    free(CONTAINER_OF(work, struct closing, work));
+}
+
+static void release_inotify(uv_loop_t *loop, int fd, bool is_empty)
+{
+    char dropped[4096];
+    if (is_empty && spare_count < SPARE_MAX) {
+        /* What is left is about watches that are gone; descriptors of watches are not used again. */
+        while (read(fd, dropped, sizeof dropped) > 0)
+            continue;
+        spare[spare_count++] = fd;
+        return;
+    }
+    struct closing *c = xmalloc(sizeof *c);
+    c->fd = fd;
+    uv_queue_work(loop, &c->work, close_run, close_done);
+}
+
 /* ---- opening and closing ---- */
 
 static bool is_network(const char *path)
@@ -553,9 +600,9 @@ int watch_open(uv_loop_t *loop, const char *path, const struct watch_options *op
     int r = check_root(path, options, err);
     if (r < 0)
         return r;
-    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    int fd = acquire_inotify();
     if (fd < 0)
-        return err_set(err, errno == EMFILE || errno == ENFILE ? ERR_EXHAUSTED : ERR_INTERNAL, errno,
+        return err_set(err, fd == -EMFILE || fd == -ENFILE ? ERR_EXHAUSTED : ERR_INTERNAL, -fd,
                        "no more watchers can be made");
     struct watch *w = xcalloc(1, sizeof *w);
     w->loop = loop;
@@ -577,12 +624,21 @@ int watch_open(uv_loop_t *loop, const char *path, const struct watch_options *op
     return 0;
 }
 
+static void forget_wds(struct watch *w)
+{
+    for (size_t i = 0; i < w->tree.wd_buckets; i++)
+        for (struct watch_dir *dir = w->tree.wds[i]; dir; dir = dir->wd_next)
+            inotify_rm_watch(w->fd, dir->wd);
+}
+
 static void handle_closed(uv_handle_t *handle)
 {
     struct watch *w = handle->data;
     if (--w->handles)
         return;
-    close(w->fd); /* the kernel drops all watches with it */
+    if (w->tree.wd_count <= SPARE_WDS)
+        forget_wds(w);
+    release_inotify(w->loop, w->fd, w->tree.wd_count <= SPARE_WDS);
     if (w->reading)
         closedir(w->reading);
     watch_tree_done(&w->tree);

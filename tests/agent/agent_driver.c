@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the agent on a socket of the file system, outside of any sandbox, for the tests beside it:
  *
- *     agent_driver SOCKET [CONFIG-JSON]
+ *     agent_driver SOCKET [CONFIG-JSON [supervise]]
  *
- * Prints a line when the socket listens. */
+ * Prints a line when the socket listens. With `supervise` it does what init does for the agent: runs
+ * it in a child, starts it again whenever it dies, and prints the pid of each. */
+#include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/upload_journal.h"
 #include "base/mem.h"
 
 static int listen_on(const char *path)
@@ -24,6 +28,22 @@ static int listen_on(const char *path)
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1024) < 0)
         return -1;
     return fd;
+}
+
+static int supervise(const struct agent_start *start)
+{
+    upload_journal_open();
+    for (;;) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            _exit(agent_main(start));
+        }
+        printf("%d\n", (int)pid);
+        fflush(stdout);
+        if (pid < 0 || waitpid(pid, NULL, 0) < 0)
+            return 1;
+    }
 }
 
 int main(int argc, char **argv)
@@ -44,5 +64,5 @@ int main(int argc, char **argv)
     }
     puts("listening");
     fflush(stdout);
-    return agent_main(&start);
+    return argc > 3 ? supervise(&start) : agent_main(&start);
 }
