@@ -39,6 +39,7 @@ struct http_call {
     bool eof;
     bool was_queued;
     bool write_ended;
+    bool write_dead; /* the peer takes no more; its answer may still be there to read */
     bool busy;  /* settle is on the stack: memory must stay */
     bool freed; /* http_call_free was called meanwhile */
 };
@@ -74,26 +75,34 @@ static void over(struct http_call *call, int status)
 
 /* ---- request ---- */
 
-/* 0, or -errno when the connection is broken. Bytes wait while the tunnel is not there yet. */
-static int flush(struct http_call *call)
+/* An upstream may refuse early and close while we still write. What it said is in the socket, so a
+ * failed write only ends the writing; the reading side decides how the call ends. */
+static void writing_failed(struct http_call *call)
+{
+    call->write_dead = true;
+    buf_done(&call->out);
+}
+
+/* Bytes wait while the tunnel is not there yet. */
+static void flush(struct http_call *call)
 {
     if (call->phase == PHASE_TUNNEL || !call->stream)
-        return 0;
+        return;
     while (buf_len(&call->out)) {
         struct iovec part = {(void *)(uintptr_t)buf_ptr(&call->out), buf_len(&call->out)};
         ssize_t sent = stream_write(call->stream, &part, 1);
         if (sent == -EAGAIN)
-            return 0;
+            return;
         if (sent < 0)
-            return (int)sent;
-        buf_consume(&call->out, (size_t)sent);
+            writing_failed(call);
+        else
+            buf_consume(&call->out, (size_t)sent);
     }
     if (call->was_queued) {
         call->was_queued = false;
         if (call->events->drained && !call->write_ended)
             call->events->drained(call, call->arg);
     }
-    return 0;
 }
 
 static void queue(struct http_call *call, struct iovec *parts, int count)
@@ -101,6 +110,10 @@ static void queue(struct http_call *call, struct iovec *parts, int count)
     size_t total = 0, skip = 0;
     for (int i = 0; i < count; i++)
         total += parts[i].iov_len;
+    call->was_queued = true;
+    wake(call);
+    if (call->write_dead) /* dropped; `drained` tells the owner to go on all the same */
+        return;
     if (total >= DIRECT_MIN && call->phase != PHASE_TUNNEL && buf_len(&call->out) == 0) {
         ssize_t sent = stream_write(call->stream, parts, count);
         skip = sent > 0 ? (size_t)sent : 0;
@@ -110,9 +123,6 @@ static void queue(struct http_call *call, struct iovec *parts, int count)
         skip -= drop;
         buf_append(&call->out, (char *)parts[i].iov_base + drop, parts[i].iov_len - drop);
     }
-    if (buf_len(&call->out))
-        call->was_queued = true;
-    wake(call);
 }
 
 void http_call_write(struct http_call *call, const void *p, size_t n)
@@ -308,7 +318,8 @@ static void release(struct http_call *call)
 
 static void advance(struct http_call *call)
 {
-    int rc = flush(call);
+    int rc = 0;
+    flush(call);
     while (rc == 0 && call->phase != PHASE_OVER && !call->freed && !call->paused &&
            (call->poke || (buf_len(&call->in) && call->phase != PHASE_TUNNEL))) {
         bool had = call->poke;
@@ -316,7 +327,7 @@ static void advance(struct http_call *call)
         call->poke = false;
         rc = feed_kept(call);
         if (rc == 0)
-            rc = flush(call);
+            flush(call);
         if (!had && buf_len(&call->in) == before)
             break;
     }

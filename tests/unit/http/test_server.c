@@ -425,6 +425,35 @@ static void upgrade_hands_over_the_stream(void **state)
     http_call_free(log.call);
 }
 
+/* An upstream that answers without reading and closes: the caller gets the answer, not EPIPE. */
+static void early_refusal_is_read(void **state)
+{
+    static const struct http_call_events call_events = {call_head, call_data, call_end, call_drained};
+    static const char refusal[] = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno";
+    struct fixture *f = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char path[108];
+    snprintf(path, sizeof path, "%s.early", f->path);
+    unlink(path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    struct call_log log = {.f = f, .end = 1, .to_send = 5000000};
+    struct http_call_options options = {
+        .loop = &f->loop, .socket_path = path, .events = &call_events, .arg = &log};
+    assert_int_equal(http_call_open(&options, STR("POST"), STR("/"), STR(""), 5000000, &log.call), 0);
+    int peer = accept(listener, NULL, NULL);
+    assert_int_equal(write(peer, refusal, sizeof refusal - 1), sizeof refusal - 1);
+    close(peer);
+    while (!log.over)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(log.end, 0);
+    assert_int_equal(log.status, 401);
+    close(listener);
+    unlink(path);
+}
+
 static void missing_socket_is_an_error(void **state)
 {
     struct fixture *f = *state;
@@ -450,6 +479,7 @@ int main(void)
         T(call_reads_answers),
         T(bodies_of_any_size_pass_both_ways),
         T(upgrade_hands_over_the_stream),
+        T(early_refusal_is_read),
         T(missing_socket_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
