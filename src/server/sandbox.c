@@ -167,12 +167,10 @@ static void open_timer(struct sandbox *sb)
 /* The last step of every life: nobody holds it any more after this. */
 static void leave(struct sandbox *sb, const struct err *err)
 {
-    struct server *server = sb->server;
-    launcher_link_forget(server->link, sb);
+    launcher_link_forget(sb->server->link, sb);
     settle(sb, err);
-    sandbox_list_remove(server->sandboxes, sb);
+    sandbox_list_remove(sb->server->sandboxes, sb);
     uv_close((uv_handle_t *)&sb->timer, on_timer_closed);
-    server_sandbox_left(server);
 }
 
 /* ---- creation ---- */

@@ -38,5 +38,3 @@ void sandbox_list_destroy_stray(struct sandbox_list *list, const char *id);
 
 /* Told once a reconciliation is through (server.c). */
 void server_adopted(struct server *server);
-/* Told whenever a sandbox has left the list (server.c). */
-void server_sandbox_left(struct server *server);

@@ -251,11 +251,6 @@ static void begin_stop(struct server *server)
     uv_timer_start(&server->stop_timer, on_stop_step, 0, STOP_STEP_MS);
 }
 
-void server_sandbox_left(struct server *server)
-{
-    /* The step of the stop timer looks at the list; nothing to do at once. */
-}
-
 static void on_signal(uv_signal_t *handle, int number)
 {
     begin_stop(handle->data);

@@ -92,6 +92,14 @@ static int make_server_dir(struct supervisor *s, struct err *err)
     return 0;
 }
 
+/* The default directory for templates is there from the start, if empty; one that was asked for by
+ * name is not made, since it would hide a mistake. */
+static int make_templates_dir(struct supervisor *s, struct err *err)
+{
+    _cleanup_free_ char *path = path_join(s->config->state, "templates");
+    return strcmp(path, s->config->templates) == 0 ? make_dir(path, 0755, err) : 0;
+}
+
 static int take_lock(struct supervisor *s, struct err *err)
 {
     _cleanup_free_ char *path = path_join(s->config->run, "lock");
@@ -167,7 +175,7 @@ static int set_up(struct supervisor *s, struct err *err)
     if (geteuid() != 0)
         return err_set(err, ERR_DENIED, 0, "carrel serve needs root, to make sandboxes");
     if ((rc = identity_find(s->config->user, &s->uid, &s->gid, err)) < 0 ||
-        (rc = make_dir(s->config->state, 0755, err)) < 0 ||
+        (rc = make_dir(s->config->state, 0755, err)) < 0 || (rc = make_templates_dir(s, err)) < 0 ||
         (rc = make_dir(s->config->run, 0755, err)) < 0 || (rc = take_lock(s, err)) < 0 ||
         (rc = make_server_dir(s, err)) < 0 || (rc = bind_tcp(s, err)) < 0 ||
         (rc = bind_launcher(s, err)) < 0)
