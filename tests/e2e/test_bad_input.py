@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Malformed and hostile input: a clear answer or a closed connection; all else goes on."""
 
+import contextlib
 import gzip
 import json
 import socket
 import struct
 import uuid
+from urllib.parse import quote
 
 import pytest
 from e2b import Sandbox
@@ -320,6 +322,33 @@ def test_unknown_users(server, shared, token):
             shared.sandbox_id, STAT, {"path": "/"}, token=token, headers={"Authorization": bad}
         )
         assert reply.status in (200, 400, 401), reply.text
+
+
+def test_user_names_are_taken_whole(server, shared, token):
+    for bad in ("user\0x", "\0", "user\n", "../root", "user/x"):
+        reply = server.rpc(shared.sandbox_id, STAT, {"path": "/"}, user=bad, token=token)
+        assert reply.status in (400, 401), (bad, reply.text)
+        path = f"/files?path=/etc/hostname&username={quote(bad)}"
+        reply = server.sandbox(shared.sandbox_id, "GET", path, token=token)
+        assert reply.status in (400, 401), (bad, reply.text)
+
+
+def test_early_answers_reach_the_client(server, shared, token):
+    """The agent refuses without reading the body, while the body is still on its way."""
+    head = (
+        f"POST /no.such/Method HTTP/1.1\r\nHost: x\r\nE2b-Sandbox-Id: {shared.sandbox_id}\r\n"
+        f"E2b-Sandbox-Port: 49983\r\nX-Access-Token: {token}\r\n"
+        "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+    )
+    for size in (2, 100000):
+        for _ in range(300):
+            with server.connect() as sock:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.sendall(head.replace("{}", str(size)).encode())
+                with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                    sock.sendall(b"x" * size)
+                answer = sock.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 404 "), answer[:200]
 
 
 def test_wrong_tokens(server, shared, token):
