@@ -109,8 +109,11 @@ int store_open(const char *dir, struct store **ret, struct err *err)
         rc = failed(store, err, path);
     else if (sqlite3_busy_timeout(store->db, 2000) != SQLITE_OK)
         rc = failed(store, err, path);
-    else if ((rc = execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;", path,
-                           err)) == 0)
+    /* A checkpoint waits for the disk, on the server's loop: seldom, then. */
+    else if ((rc = execute(store,
+                           "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+                           "PRAGMA wal_autocheckpoint = 4000;",
+                           path, err)) == 0)
         rc = migrate(store, path, err);
     umask(old);
     for (int i = 0; rc == 0 && i < STATEMENTS; i++) {
