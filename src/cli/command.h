@@ -9,3 +9,4 @@ typedef int command_fn(int argc, char **argv);
 command_fn command_serve; /* serve.c */
 command_fn command_env;   /* env.c */
 command_fn command_key;   /* key.c */
+command_fn command_selftest; /* selftest.c */

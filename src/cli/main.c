@@ -19,6 +19,8 @@ static const struct {
      "serve the API and run sandboxes (needs root)"},
     {"env", command_env, "[--state DIR] [--run DIR]", "print the variables that clients need"},
     {"key", command_key, "create|list|revoke …", "make, show and revoke API keys"},
+    {"selftest", command_selftest, "[--json] …",
+     "try to break out of a sandbox, and say what holds (needs root)"},
     {"version", version, "", "print the version"},
     {"help", help, "", "print this"},
 };

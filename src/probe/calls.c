@@ -56,12 +56,12 @@ static void run_calls(const struct probe *self, const struct probe_input *in,
 }
 
 #define TEXT(literal) ((long)(uintptr_t)(literal))
-#define ONE(name, number, ...)                                                                     \
-    &(const struct calls)                                                                          \
-    {                                                                                              \
-        .call = {                                                                                  \
-            {name, number, {__VA_ARGS__}},                                                         \
-        },                                                                                         \
+#define ONE(name, number, ...)             \
+    &(const struct calls)                  \
+    {                                      \
+        .call = {                          \
+            {name, number, {__VA_ARGS__}}, \
+        },                                 \
     }
 
 static const long zeros[32];
@@ -104,10 +104,9 @@ static const struct calls kexec_calls = {
     .call = {{"kexec_load", __NR_kexec_load, {0, 0, 0, 0xffffff}},
              {"kexec_file_load", __NR_kexec_file_load, {-1, -1, 0, 0, 0xffffff}}}};
 
-static const struct calls module_calls = {
-    .call = {{"init_module", __NR_init_module, {0, 0, 0}},
-             {"finit_module", __NR_finit_module, {-1, 0, 0}},
-             {"delete_module", __NR_delete_module, {0, 0}}}};
+static const struct calls module_calls = {.call = {{"init_module", __NR_init_module, {0, 0, 0}},
+                                                   {"finit_module", __NR_finit_module, {-1, 0, 0}},
+                                                   {"delete_module", __NR_delete_module, {0, 0}}}};
 
 static const struct calls swap_calls = {.call = {{"swapon", __NR_swapon, {TEXT(ABSENT), 0}},
                                                  {"swapoff", __NR_swapoff, {TEXT(ABSENT)}}}};

@@ -23,8 +23,8 @@
 static const struct {
     const char *name;
     unsigned major_id, minor_id; /* 0: no device node */
-} minimal[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7}, {"random", 1, 8},
-               {"urandom", 1, 9}, {"tty", 5, 0},    {"ptmx", 5, 2}, {"pts", 0, 0},
+} minimal[] = {{"null", 1, 3},    {"zero", 1, 5},   {"full", 1, 7},  {"random", 1, 8},
+               {"urandom", 1, 9}, {"tty", 5, 0},    {"ptmx", 5, 2},  {"pts", 0, 0},
                {"shm", 0, 0},     {"fd", 0, 0},     {"stdin", 0, 0}, {"stdout", 0, 0},
                {"stderr", 0, 0},  {"mqueue", 0, 0}, {"core", 0, 0}};
 
@@ -83,8 +83,8 @@ static void try_mknod(const struct probe *self, const struct probe_input *in,
             char path[128], what[64];
             snprintf(path, sizeof path, "%s/carrel-probe-node-%d", places[p], getpid());
             snprintf(what, sizeof what, "%s in %s", nodes[i].what, places[p]);
-            int rc = mknod(path, nodes[i].type | 0600, makedev(nodes[i].major_id,
-                                                               nodes[i].minor_id));
+            int rc =
+                mknod(path, nodes[i].type | 0600, makedev(nodes[i].major_id, nodes[i].minor_id));
             probe_tried(out, what, rc, (const int[]){EROFS, ENOENT, 0});
             if (rc == 0)
                 unlink(path);
@@ -133,8 +133,8 @@ static void try_typing(const struct probe *self, const struct probe_input *in,
     /* EIO: switched off by the host's dev.tty.legacy_tiocsti. */
     probe_tried(out, "TIOCSTI", ioctl(slave, TIOCSTI, &letter), (const int[]){EIO, 0});
     /* High bits set: a filter on the whole register would let it pass. */
-    probe_tried(out, "TIOCSTI, high bits set",
-                ioctl(slave, TIOCSTI | 0x100000000UL, &letter), (const int[]){EIO, 0});
+    probe_tried(out, "TIOCSTI, high bits set", ioctl(slave, TIOCSTI | 0x100000000UL, &letter),
+                (const int[]){EIO, 0});
     /* ENOTTY when the kernel is asked, since this is no console. */
     probe_tried(out, "TIOCLINUX", ioctl(slave, TIOCLINUX, &subcode), NULL);
     probe_tried(out, "TIOCSETD", ioctl(slave, TIOCSETD, &discipline), NULL);

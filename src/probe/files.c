@@ -22,11 +22,10 @@ static bool same(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-static void try_up(const struct probe *self, const struct probe_input *in,
-                   struct probe_report *out)
+static void try_up(const struct probe *self, const struct probe_input *in, struct probe_report *out)
 {
-    static const char *const starts[] = {"/", "/proc", "/dev/pts", "/dev/shm", "/proc/self/root",
-                                         "/proc/self/cwd", "/tmp"};
+    static const char *const starts[] = {
+        "/", "/proc", "/dev/pts", "/dev/shm", "/proc/self/root", "/proc/self/cwd", "/tmp"};
     struct stat root, here;
     stat("/", &root);
     for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
@@ -121,7 +120,7 @@ static void try_secrets(const struct probe *self, const struct probe_input *in,
 {
     static const char *const files[] = {"mountinfo", "mounts", "mountstats", "cgroup", "environ"};
     if (in->secrets.count == 0) {
-        probe_say(out, PROBE_UNKNOWN, "no words were given");
+        probe_say(out, PROBE_SKIPPED, "no words were given");
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -143,10 +142,15 @@ static void try_secrets(const struct probe *self, const struct probe_input *in,
 static void try_absent(const struct probe *self, const struct probe_input *in,
                        struct probe_report *out)
 {
-    static const char *const prefixes[] = {"", "/..", "/proc/self/root", "/proc/self/root/..",
-                                           "/proc/1/root", "/proc/1/cwd", "/dev/fd/../.."};
+    static const char *const prefixes[] = {"",
+                                           "/..",
+                                           "/proc/self/root",
+                                           "/proc/self/root/..",
+                                           "/proc/1/root",
+                                           "/proc/1/cwd",
+                                           "/dev/fd/../.."};
     if (in->absent.count == 0) {
-        probe_say(out, PROBE_UNKNOWN, "no file was given");
+        probe_say(out, PROBE_SKIPPED, "no file was given");
         return;
     }
     for (size_t i = 0; i < in->absent.count; i++) {

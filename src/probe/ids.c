@@ -105,10 +105,10 @@ static void try_priority(const struct probe *self, const struct probe_input *in,
     probe_tried(out, "FIFO", sched_setscheduler(0, SCHED_FIFO, &param), NULL);
     probe_tried(out, "RR", sched_setscheduler(0, SCHED_RR, &param), NULL);
     probe_tried(out, "DEADLINE", syscall(SYS_sched_setattr, 0, &deadline, 0), NULL);
-    probe_tried(out, "real-time I/O",
-                syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
-                        IOPRIO_PRIO_VALUE(IOPRIO_CLASS_RT, 0)),
-                NULL);
+    probe_tried(
+        out, "real-time I/O",
+        syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_RT, 0)),
+        NULL);
     const struct rlimit rt = {1, 1};
     probe_tried(out, "RLIMIT_RTPRIO", setrlimit(RLIMIT_RTPRIO, &rt), NULL);
 }

@@ -33,8 +33,8 @@ struct tally {
 
 static struct tally *new_tally(void)
 {
-    void *p = mmap(NULL, sizeof(struct tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                   -1, 0);
+    void *p =
+        mmap(NULL, sizeof(struct tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -69,7 +69,7 @@ static void try_processes(const struct probe *self, const struct probe_input *in
 {
     struct tally *t = new_tally();
     if (in->pids == 0 || !t) {
-        probe_say(out, PROBE_UNKNOWN, "no limit was given");
+        probe_say(out, PROBE_SKIPPED, "no limit was given");
         return;
     }
     t->cap = (int)in->pids * 2 + SPARE_MIB;
@@ -122,7 +122,7 @@ static void try_memory_of(bool shared, const struct probe_input *in, struct prob
     int64_t limit = (int64_t)(in->memory_bytes / MIB);
     struct eater e = {.tally = new_tally(), .most = limit * 2 + SPARE_MIB, .shared = shared};
     if (limit == 0 || !e.tally) {
-        probe_say(out, PROBE_UNKNOWN, "no limit was given");
+        probe_say(out, PROBE_SKIPPED, "no limit was given");
         return;
     }
     int status = probe_in_child(eat_memory, &e);
@@ -183,9 +183,8 @@ static int nameless(const char *dir)
 
 static void fill_in(const char *dir, int64_t limit_mib, struct probe_report *out)
 {
-    struct filler f = {.tally = new_tally(),
-                       .fd = nameless(dir),
-                       .most = limit_mib + limit_mib / 4 + SPARE_MIB};
+    struct filler f = {
+        .tally = new_tally(), .fd = nameless(dir), .most = limit_mib + limit_mib / 4 + SPARE_MIB};
     if (f.fd < 0 || !f.tally) {
         probe_say(out, PROBE_UNKNOWN, "no file in %s: %s", dir, probe_errno(errno));
         fd_closep(&f.fd);
@@ -208,7 +207,7 @@ static void try_disk(const struct probe *self, const struct probe_input *in,
 {
     char here[256];
     if (in->disk_bytes == 0) {
-        probe_say(out, PROBE_UNKNOWN, "no limit was given");
+        probe_say(out, PROBE_SKIPPED, "no limit was given");
         return;
     }
     if (!getcwd(here, sizeof here))
@@ -220,7 +219,7 @@ static void try_shm(const struct probe *self, const struct probe_input *in,
                     struct probe_report *out)
 {
     if (in->memory_bytes == 0)
-        probe_say(out, PROBE_UNKNOWN, "no limit was given");
+        probe_say(out, PROBE_SKIPPED, "no limit was given");
     else
         fill_in("/dev/shm", (int64_t)(in->memory_bytes / MIB), out);
 }
@@ -240,7 +239,8 @@ static void try_descriptors(const struct probe *self, const struct probe_input *
     unsigned count = 0;
     while (count <= SOFT_MOST && open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
         count++;
-    probe_note(out, count <= SOFT_MOST && errno == EMFILE, "%s after %u", probe_errno(errno), count);
+    probe_note(out, count <= SOFT_MOST && errno == EMFILE, "%s after %u", probe_errno(errno),
+               count);
     close_range(3, ~0U, 0);
 }
 
@@ -268,7 +268,7 @@ static void try_cpu(const struct probe *self, const struct probe_input *in,
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     if (in->cpu_millis == 0 || in->cpu_millis >= processors * 1000) {
-        probe_say(out, PROBE_UNKNOWN, "no limit below the %ld processors was given", processors);
+        probe_say(out, PROBE_SKIPPED, "no limit below the %ld processors was given", processors);
         return;
     }
     /* Some periods of 100 ms, so that what a group may save up does not count. */

@@ -24,6 +24,7 @@ struct choice {
     const char *groups[ARRAY_SIZE(probe_groups)];
     size_t group_count;
     const char *only; /* one probe */
+    struct probe_words serve;
     bool list;
 };
 
@@ -51,7 +52,7 @@ static void print_field(const char *name, const char *value)
 static void print_probe(const struct probe_group *group, const struct probe *probe,
                         const struct probe_report *report)
 {
-    static const char *const verdicts[] = {"held", "open", "unknown"};
+    static const char *const verdicts[] = {"held", "open", "unknown", "skipped"};
     print_field("name", probe->name);
     print_field("group", group->name);
     print_field("row", probe->row);
@@ -117,8 +118,8 @@ static bool chosen(const struct choice *choice, const struct probe_group *group)
 static int run_all(const struct choice *choice, const struct probe_input *input)
 {
     /* Shared memory and no pipe: the list of open descriptors is one of the things looked at. */
-    struct probe_report *report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE,
-                                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct probe_report *report =
+        mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (report == MAP_FAILED) {
         perror("carrel-probe: mmap");
         return 1;
@@ -159,15 +160,12 @@ static bool set_option(const char *name, const char *value, struct choice *choic
         const char *name;
         const char **text;
         struct probe_words *words;
-    } options[] = {{"--host-name", &in->host_name, NULL},
-                   {"--host-abstract", &in->host_abstract, NULL},
-                   {"--reachable", &in->reachable, NULL},
-                   {"--only", &choice->only, NULL},
-                   {"--secret", NULL, &in->secrets},
-                   {"--absent", NULL, &in->absent},
-                   {"--closed", NULL, &in->closed},
-                   {"--peer", NULL, &in->peers},
-                   {"--spoof-to", NULL, &in->spoof}};
+    } options[] = {
+        {"--host-name", &in->host_name, NULL}, {"--host-abstract", &in->host_abstract, NULL},
+        {"--reachable", &in->reachable, NULL}, {"--only", &choice->only, NULL},
+        {"--secret", NULL, &in->secrets},      {"--absent", NULL, &in->absent},
+        {"--closed", NULL, &in->closed},       {"--peer", NULL, &in->peers},
+        {"--serve", NULL, &choice->serve},     {"--spoof-to", NULL, &in->spoof}};
     for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
         if (strcmp(options[i].name, name) != 0)
             continue;
@@ -205,7 +203,8 @@ int main(int argc, char **argv)
         } else if (i + 1 < argc && set_option(argv[i], argv[i + 1], &choice, &input)) {
             i++;
         } else {
-            fprintf(stderr, "usage: carrel-probe [--list] [--group NAME]... [--only PROBE] "
+            fprintf(stderr, "usage: carrel-probe [--list] [--serve ADDRESS:PORT] [--group NAME]... "
+                            "[--only PROBE] "
                             "[--host-name, --host-abstract, --secret, --absent, --closed, --peer, "
                             "--spoof-to, --reachable, --memory-bytes, --disk-bytes, --pids, "
                             "--cpu-millis VALUE]...\n");
@@ -213,5 +212,5 @@ int main(int argc, char **argv)
         }
     }
     signal(SIGPIPE, SIG_DFL);
-    return run_all(&choice, &input);
+    return choice.serve.count ? probe_serve(&choice.serve) : run_all(&choice, &input);
 }

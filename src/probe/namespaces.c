@@ -25,9 +25,9 @@ static const struct {
     const char *name;
     const char *file; /* in /proc/self/ns */
     unsigned long flag;
-} kinds[] = {{"user", "user", CLONE_NEWUSER}, {"mnt", "mnt", CLONE_NEWNS},
-             {"pid", "pid", CLONE_NEWPID},    {"net", "net", CLONE_NEWNET},
-             {"ipc", "ipc", CLONE_NEWIPC},    {"uts", "uts", CLONE_NEWUTS},
+} kinds[] = {{"user", "user", CLONE_NEWUSER},       {"mnt", "mnt", CLONE_NEWNS},
+             {"pid", "pid", CLONE_NEWPID},          {"net", "net", CLONE_NEWNET},
+             {"ipc", "ipc", CLONE_NEWIPC},          {"uts", "uts", CLONE_NEWUTS},
              {"cgroup", "cgroup", CLONE_NEWCGROUP}, {"time", "time", CLONE_NEWTIME}};
 
 struct attempt {

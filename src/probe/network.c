@@ -23,13 +23,7 @@
 
 enum { WAIT_MS = 1500 };
 
-struct target {
-    struct sockaddr_storage address;
-    socklen_t length;
-};
-
-/* "1.2.3.4:80" or "[::1]:80". */
-static bool parse(const char *text, struct target *ret)
+bool probe_target_parse(const char *text, struct probe_target *ret)
 {
     char host[64];
     uint64_t port;
@@ -58,7 +52,7 @@ static bool parse(const char *text, struct target *ret)
     return false;
 }
 
-static int open_to(const struct target *to, int type)
+static int open_to(const struct probe_target *to, int type)
 {
     int fd = socket(to->address.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -89,9 +83,9 @@ static uint32_t reach(const struct probe_words *words, int type)
     uint32_t reached = 0;
     int64_t until = clock_mono_ns() + WAIT_MS * CLOCK_MS;
     for (size_t i = 0; i < words->count; i++) {
-        struct target to;
+        struct probe_target to;
         polls[i] = (struct pollfd){-1, type == SOCK_DGRAM ? POLLIN : POLLOUT, 0};
-        if (parse(words->word[i], &to))
+        if (probe_target_parse(words->word[i], &to))
             polls[i].fd = open_to(&to, type);
     }
     for (;;) {
@@ -118,7 +112,7 @@ static void try_words(const struct probe_input *in, const struct probe_words *wo
                       struct probe_report *out)
 {
     if (words->count == 0) {
-        probe_say(out, PROBE_UNKNOWN, "no address was given");
+        probe_say(out, PROBE_SKIPPED, "no address was given");
         return;
     }
     uint32_t tcp = reach(words, SOCK_STREAM), udp = reach(words, SOCK_DGRAM);
@@ -154,17 +148,17 @@ static void try_peers(const struct probe *self, const struct probe_input *in,
 static void try_ipv6(const struct probe *self, const struct probe_input *in,
                      struct probe_report *out)
 {
-    static const char *const places[] = {"[2001:db8::1]:9", "[fd00::1]:9",
-                                         "[64:ff9b::a9fe:a9fe]:9", "[ff02::1]:9"};
+    static const char *const places[] = {"[2001:db8::1]:9", "[fd00::1]:9", "[64:ff9b::a9fe:a9fe]:9",
+                                         "[ff02::1]:9"};
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-        struct target to;
-        if (!parse(places[i], &to))
+        struct probe_target to;
+        if (!probe_target_parse(places[i], &to))
             continue;
         _cleanup_close_ int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         int rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&to.address, to.length);
-        probe_tried(out, places[i], rc,
-                    (const int[]){ENETUNREACH, EADDRNOTAVAIL, EHOSTUNREACH, EAFNOSUPPORT, EINVAL,
-                                  0});
+        probe_tried(
+            out, places[i], rc,
+            (const int[]){ENETUNREACH, EADDRNOTAVAIL, EHOSTUNREACH, EAFNOSUPPORT, EINVAL, 0});
     }
 }
 
@@ -193,17 +187,17 @@ static void try_spoofing(const struct probe *self, const struct probe_input *in,
     static const char *const sources[] = {"203.0.113.99", "10.0.0.1", "169.254.169.254"};
     unsigned sent = 0;
     if (in->spoof.count == 0) {
-        probe_say(out, PROBE_UNKNOWN, "no address was given");
+        probe_say(out, PROBE_SKIPPED, "no address was given");
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(sources) * in->spoof.count; i++) {
         int one = 1;
-        struct target to;
+        struct probe_target to;
         struct sockaddr_in from = {.sin_family = AF_INET};
         inet_pton(AF_INET, sources[i % ARRAY_SIZE(sources)], &from.sin_addr);
         _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         /* Everybody may bind to an address that is not there yet. */
-        if (!parse(in->spoof.word[i / ARRAY_SIZE(sources)], &to) || fd < 0 ||
+        if (!probe_target_parse(in->spoof.word[i / ARRAY_SIZE(sources)], &to) || fd < 0 ||
             setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one) < 0 ||
             bind(fd, (struct sockaddr *)&from, sizeof from) < 0)
             continue;

@@ -11,12 +11,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 enum probe_verdict {
     PROBE_HELD,
     PROBE_OPEN,
-    PROBE_UNKNOWN, /* could not be tried; the evidence says why */
+    PROBE_UNKNOWN, /* went wrong; the evidence says how */
+    PROBE_SKIPPED, /* there was nothing to try; the evidence says why */
 };
 
 struct probe_report {
@@ -31,7 +33,8 @@ struct probe_words {
     size_t count;
 };
 
-/* What the caller knows of the outside. NULL, 0 or empty: not told, and what needs it is unknown. */
+/* What the caller knows of the outside. NULL, 0 or empty: not told, and what needs it is
+ * skipped. */
 struct probe_input {
     const char *host_name;      /* of the host */
     const char *host_abstract;  /* abstract AF_UNIX name that somebody outside listens on */
@@ -40,7 +43,7 @@ struct probe_input {
     struct probe_words closed;  /* ADDRESS:PORT with a listener outside */
     struct probe_words peers;   /* the same, of another sandbox */
     struct probe_words spoof;   /* where to send packets with a false source address */
-    const char *reachable;      /* ADDRESS:PORT that must answer: the proof that `closed` means it */
+    const char *reachable; /* ADDRESS:PORT that must answer: the proof that `closed` means it */
     uint64_t memory_bytes;
     uint64_t disk_bytes;
     uint32_t pids;
@@ -107,3 +110,14 @@ pid_t probe_agent_pid(void);
 int probe_run(char *const argv[]);
 /* Forks, runs fn(arg) in the child, waits. The wait status. */
 int probe_in_child(void (*fn)(void *arg), void *arg);
+
+/* ---- network.c and serve.c: who is tried, and who answers ---- */
+
+struct probe_target {
+    struct sockaddr_storage address;
+    socklen_t length;
+};
+/* "1.2.3.4:80" or "[::1]:80". */
+bool probe_target_parse(const char *text, struct probe_target *ret);
+/* Listens on all of them, prints "serving", and serves until killed. Exit status on failure. */
+int probe_serve(const struct probe_words *where);

@@ -99,11 +99,16 @@ static void try_raw(const struct probe *self, const struct probe_input *in,
     static const struct {
         const char *name;
         int type, protocol;
-    } kinds[] = {{"raw ICMP", SOCK_RAW, IPPROTO_ICMP},   {"raw IP", SOCK_RAW, IPPROTO_RAW},
-                 {"raw TCP", SOCK_RAW, IPPROTO_TCP},     {"packet", SOCK_PACKET, 0x300},
-                 {"SCTP", SOCK_STREAM, IPPROTO_SCTP},    {"DCCP", 6, IPPROTO_DCCP},
-                 {"MPTCP", SOCK_STREAM, 262},            {"SMC", SOCK_STREAM, 256},
-                 {"UDPLITE", SOCK_DGRAM, IPPROTO_UDPLITE}, {"L2TP", SOCK_DGRAM, 115}};
+    } kinds[] = {{"raw ICMP", SOCK_RAW, IPPROTO_ICMP},
+                 {"raw IP", SOCK_RAW, IPPROTO_RAW},
+                 {"raw TCP", SOCK_RAW, IPPROTO_TCP},
+                 {"packet", SOCK_PACKET, 0x300},
+                 {"SCTP", SOCK_STREAM, IPPROTO_SCTP},
+                 {"DCCP", 6, IPPROTO_DCCP},
+                 {"MPTCP", SOCK_STREAM, 262},
+                 {"SMC", SOCK_STREAM, 256},
+                 {"UDPLITE", SOCK_DGRAM, IPPROTO_UDPLITE},
+                 {"L2TP", SOCK_DGRAM, 115}};
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         for (int family = AF_INET; family <= AF_INET6; family += AF_INET6 - AF_INET) {
             _cleanup_close_ int fd =
@@ -163,10 +168,11 @@ static void try_abstract(const struct probe *self, const struct probe_input *in,
                          struct probe_report *out)
 {
     if (!in->host_abstract) {
-        probe_say(out, PROBE_UNKNOWN, "no name was given");
+        probe_say(out, PROBE_SKIPPED, "no name was given");
         return;
     }
-    probe_tried(out, "connect", connect_abstract(in->host_abstract), (const int[]){ECONNREFUSED, 0});
+    probe_tried(out, "connect", connect_abstract(in->host_abstract),
+                (const int[]){ECONNREFUSED, 0});
 }
 
 static const struct gateway alg = {AF_ALG, SOCK_SEQPACKET, 0};

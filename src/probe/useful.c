@@ -23,10 +23,10 @@
 static void try_sudo(const struct probe *self, const struct probe_input *in,
                      struct probe_report *out)
 {
-    char *const sudo[] = {(char[]){"sudo"}, (char[]){"-n"}, (char[]){"test"}, (char[]){"-w"},
-                          (char[]){"/etc/shadow"}, NULL};
+    char *const sudo[] = {(char[]){"sudo"}, (char[]){"-n"},          (char[]){"test"},
+                          (char[]){"-w"},   (char[]){"/etc/shadow"}, NULL};
     if (access("/usr/bin/sudo", X_OK) < 0) {
-        probe_say(out, PROBE_UNKNOWN, "no sudo in this template");
+        probe_say(out, PROBE_SKIPPED, "no sudo in this template");
         return;
     }
     int status = probe_run(sudo);
@@ -40,12 +40,12 @@ static void try_setuid(const struct probe *self, const struct probe_input *in,
     char *const su[] = {(char[]){"su"}, (char[]){"--version"}, NULL};
     struct stat st;
     if (stat("/usr/bin/su", &st) < 0) {
-        probe_say(out, PROBE_UNKNOWN, "no su in this template");
+        probe_say(out, PROBE_SKIPPED, "no su in this template");
         return;
     }
     int status = probe_run(su);
-    probe_note(out, (st.st_mode & S_ISUID) && st.st_uid == 0, "mode %o, owner %u", st.st_mode & 07777,
-               st.st_uid);
+    probe_note(out, (st.st_mode & S_ISUID) && st.st_uid == 0, "mode %o, owner %u",
+               st.st_mode & 07777, st.st_uid);
     probe_note(out, status == 0, "exit status %d", status);
     char value[16] = "?";
     probe_status("self", "NoNewPrivs", value, sizeof value);
