@@ -283,18 +283,19 @@ def resident(pid):
 def test_slow_readers_and_writers_cost_no_memory(server, sandbox):
     """Back-pressure: neither direction is collected in the server."""
     pushed = [0]
+    stalled, over = threading.Event(), threading.Event()
 
     def flood(stream, head):
         stream.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 33))
-        stream.sock.settimeout(1)
+        stream.sock.settimeout(1)  # not a byte taken for so long: nobody reads
         try:
-            while True:
+            while pushed[0] < 1 << 30:
                 pushed[0] += stream.sock.send(b"x" * 65536)
         except OSError:
-            pass
+            stalled.set()
 
     def refuse_to_read(stream, head):
-        time.sleep(3)
+        over.wait(20)
 
     before = resident(server.process.pid)
     sandbox.agent.ports[3000] = flood
@@ -309,18 +310,13 @@ def test_slow_readers_and_writers_cost_no_memory(server, sandbox):
     with pytest.raises(OSError):
         while sent < 1 << 30:
             sent += fast.sock.send(b"y" * 65536)
-    eventually(lambda: pushed[0] > 0 and stable(pushed), 10)
+    assert stalled.wait(10)
+    over.set()
     assert pushed[0] < 64 << 20 and sent < 64 << 20
     assert resident(server.process.pid) - before < 16 << 10
     for stream in (slow, fast):
         stream.sock.close()
     assert sandbox.request("GET", "/health").status == 200
-
-
-def stable(counter):
-    first = counter[0]
-    time.sleep(0.3)
-    return counter[0] == first
 
 
 def test_client_that_goes_away(server, sandbox):
