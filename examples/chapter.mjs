@@ -87,8 +87,7 @@ step('A web server, seen from inside and outside', () => withSandbox(async (sand
   await sandbox.files.write('www/index.html', '<h1>Served from a sandbox</h1>\n')
   const server = await sandbox.commands.run(
     'exec python3 -u -m http.server 8080 --directory www', { background: true })
-  const inside = await sandbox.commands.run(
-    'curl -sS --retry 50 --retry-delay 0 --retry-all-errors --retry-max-time 20 localhost:8080')
+  const inside = await sandbox.commands.run('until curl -sf localhost:8080; do :; done')
   show(inside.stdout)
   const reply = await fetch(process.env.E2B_SANDBOX_URL, {
     headers: { 'E2b-Sandbox-Id': sandbox.sandboxId, 'E2b-Sandbox-Port': '8080' },

@@ -213,10 +213,7 @@ def web_server():
             "exec python3 -u -m http.server 8080 --directory /home/user/www", background=True
         )
         say(f"server runs as process {server.pid}")
-        result = sandbox.commands.run(
-            "curl -sS --retry 50 --retry-delay 0 --retry-all-errors --retry-max-time 20 "
-            "http://localhost:8080"
-        )
+        result = sandbox.commands.run("until curl -sf http://localhost:8080; do :; done")
         show(result.stdout)
         check("Served from a sandbox" in result.stdout, "curl inside gets the page")
         say(f"its address outside is {sandbox.get_host(8080)}")
@@ -348,7 +345,10 @@ def twenty_sandboxes():
                     for n, s in enumerate(sandboxes)
                 ]
             )
-            look = "ls; grep -aho 'worker-[0-9]\\+' /proc/[0-9]*/cmdline | sort -u; hostname"
+            look = (
+                "ls; until grep -aho 'worker-[0-9]\\+' /proc/[0-9]*/cmdline | sort -u | grep .;"
+                " do :; done; hostname"
+            )
             seen = await asyncio.gather(*[s.commands.run(look) for s in sandboxes])
             for n in (0, 19):
                 say(f"sandbox {n} sees: {' '.join(seen[n].stdout.split())}")

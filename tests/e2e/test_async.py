@@ -135,7 +135,10 @@ async def test_20_sandboxes_at_once(server):
         assert len(handles) == 20
         results = await asyncio.gather(
             *[
-                s.commands.run("ls; cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep '^worker-'")
+                s.commands.run(
+                    "ls; until cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep '^worker-';"
+                    " do :; done"
+                )
                 for s in sandboxes
             ]
         )

@@ -4,6 +4,7 @@
 import pytest
 from e2b import CommandExitException, PtySize, SandboxException, TimeoutException
 
+from harness import eventually
 from test_commands import Background
 
 
@@ -46,7 +47,9 @@ def test_control_keys(shared, terminal):
     screen = Background(terminal)
     shared.pty.send_stdin(terminal.pid, b"sh -c 'echo go\"\"ing; exec cat'\n")
     screen.expect("going\r\n")
+    before = screen.output.count("$ ")
     shared.pty.send_stdin(terminal.pid, b"\x03")
+    eventually(lambda: screen.output.count("$ ") > before, what="the next prompt")
     shared.pty.send_stdin(terminal.pid, b"echo status $?\n")
     screen.expect("status 130\r\n")
 
