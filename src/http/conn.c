@@ -80,11 +80,16 @@ void conn_close(struct http_conn *conn)
         return;
     conn->closing = true;
     http_loop_cancel(conn->server->loop, &conn->task);
+    /* A response cut in the middle must not look like one that ended: clients tell "the server
+     * closed" from "the connection broke", and act on it (the SDKs then ask for /health). */
+    bool cut = conn->exchange && conn->exchange->abort;
     if (conn->exchange) {
         conn->exchange->broken = true;
         exchange_over(conn);
     }
-    if (conn->stream)
+    if (conn->stream && cut)
+        stream_reset(TAKE_PTR(conn->stream));
+    else if (conn->stream)
         stream_close(TAKE_PTR(conn->stream));
     TAILQ_REMOVE(&conn->server->conns, conn, link);
     uv_close((uv_handle_t *)&conn->timer, on_timer_closed);
@@ -135,6 +140,7 @@ static void begin_exchange(struct http_conn *conn)
     x->file = -1;
     buf_init(&x->headers, HTTP_HEAD_BYTES_MAX);
     fill_request(conn, &x->request);
+    x->until_close = conn->parser->http.http_major == 1 && conn->parser->http.http_minor == 0;
     x->head_request = str_eq(x->request.method, STR("HEAD"));
     conn->exchange = x;
     if (!x->request.keep_alive || conn->server->stopping)

@@ -172,6 +172,8 @@ void http_respond_start(struct http_exchange *x, int status, int64_t length)
         return;
     struct http_conn *conn = x->conn;
     x->response = RESPONSE_STARTED;
+    if (length == HTTP_LENGTH_CHUNKED && x->until_close)
+        conn->close_after = true; /* HTTP/1.0 knows no chunks: the end is the end */
     x->length = x->remaining = length;
     if (x->body == BODY_UNREAD &&
         (x->request.expect_continue || x->request.content_length > HTTP_SKIP_MAX))
@@ -181,7 +183,7 @@ void http_respond_start(struct http_exchange *x, int status, int64_t length)
     buf_done(&x->headers);
     if (length >= 0)
         buf_printf(&conn->out, "Content-Length: %lld\r\n", (long long)length);
-    else if (length == HTTP_LENGTH_CHUNKED)
+    else if (length == HTTP_LENGTH_CHUNKED && !x->until_close)
         buf_append_z(&conn->out, "Transfer-Encoding: chunked\r\n");
     if (conn->close_after && !(length == HTTP_LENGTH_NONE && x->request.upgrade))
         buf_append_z(&conn->out, "Connection: close\r\n");
@@ -203,7 +205,7 @@ void http_respond_write(struct http_exchange *x, const void *p, size_t n)
         return;
     char size[20];
     struct iovec parts[3] = {{size, 0}, {(void *)(uintptr_t)p, n}, {(void *)(uintptr_t) "\r\n", 0}};
-    if (x->length == HTTP_LENGTH_CHUNKED) {
+    if (x->length == HTTP_LENGTH_CHUNKED && !x->until_close) {
         parts[0].iov_len = (size_t)snprintf(size, sizeof size, "%zx\r\n", n);
         parts[2].iov_len = 2;
     }
@@ -236,7 +238,7 @@ void http_respond_end(struct http_exchange *x)
         http_exchange_abort(x); /* fewer bytes than promised: only a cut tells the truth */
         return;
     }
-    if (x->length == HTTP_LENGTH_CHUNKED && !x->head_request)
+    if (x->length == HTTP_LENGTH_CHUNKED && !x->head_request && !x->until_close)
         buf_append_z(&x->conn->out, "0\r\n\r\n");
     conn_wake(x->conn);
 }

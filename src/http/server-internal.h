@@ -40,6 +40,7 @@ struct http_exchange {
     int64_t length;     /* as given to http_respond_start */
     int64_t remaining;  /* of a known length, not yet written */
     bool head_request;
+    bool until_close; /* HTTP/1.0: unknown lengths end with the connection */
     bool broken;    /* peer gone or aborted */
     bool abort;     /* cut the connection when the turn ends */
     bool taken;     /* the raw stream has been taken */

@@ -128,6 +128,13 @@ void stream_close(struct stream *s)
     s->fd = -1;
 }
 
+void stream_reset(struct stream *s)
+{
+    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    stream_close(s);
+}
+
 int stream_fd(const struct stream *s)
 {
     return s->fd;

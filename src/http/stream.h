@@ -38,5 +38,7 @@ void stream_shutdown_write(struct stream *s);
 
 /* Ends it; no callback comes after this returns, memory goes when the loop has passed. */
 void stream_close(struct stream *s);
+/* The same, but the peer sees a broken connection (TCP reset) instead of an orderly end. */
+void stream_reset(struct stream *s);
 int stream_fd(const struct stream *s);
 uv_loop_t *stream_loop(const struct stream *s);

@@ -296,6 +296,15 @@ static void unread_body_does_not_break_the_next_request(void **state)
     assert_non_null(strstr(answer, "\r\n\r\nhello"));
 }
 
+static void http_1_0_gets_no_chunks(void **state)
+{
+    char *answer =
+        talk(*state, "POST /echo HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", SIZE_MAX);
+    assert_null(strstr(answer, "chunked"));
+    assert_non_null(strstr(answer, "Connection: close"));
+    assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\nabc");
+}
+
 static void abort_cuts(void **state)
 {
     char *answer = talk(*state, "GET /abort HTTP/1.1\r\n\r\n", SIZE_MAX);
@@ -433,7 +442,7 @@ static void early_refusal_is_read(void **state)
     struct fixture *f = *state;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char path[108];
-    snprintf(path, sizeof path, "%s.early", f->path);
+    snprintf(path, sizeof path, "%.90s.early", f->path);
     unlink(path);
     memcpy(address.sun_path, path, strlen(path) + 1);
     int listener = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -475,6 +484,7 @@ int main(void)
         T(cut_body_is_reported),
         T(expect_continue_is_answered_only_when_the_body_is_read),
         T(unread_body_does_not_break_the_next_request),
+        T(http_1_0_gets_no_chunks),
         T(abort_cuts),
         T(call_reads_answers),
         T(bodies_of_any_size_pass_both_ways),
