@@ -10,3 +10,4 @@ command_fn command_serve; /* serve.c */
 command_fn command_env;   /* env.c */
 command_fn command_key;   /* key.c */
 command_fn command_selftest; /* selftest.c */
+command_fn command_doctor;   /* doctor.c */

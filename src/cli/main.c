@@ -19,6 +19,7 @@ static const struct {
      "serve the API and run sandboxes (needs root)"},
     {"env", command_env, "[--state DIR] [--run DIR]", "print the variables that clients need"},
     {"key", command_key, "create|list|revoke …", "make, show and revoke API keys"},
+    {"doctor", command_doctor, "[--json] …", "what this host offers and what it lacks"},
     {"selftest", command_selftest, "[--json] …",
      "try to break out of a sandbox, and say what holds (needs root)"},
     {"version", version, "", "print the version"},
