@@ -17,6 +17,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "box/network.h"
+#include "box/ns/net.h"
 #include "box/plan.h"
 
 struct box_host;
@@ -33,7 +35,10 @@ struct box_host_options {
     size_t image_size;
     struct in_addr dns[3]; /* resolvers for the sandboxes; none: the host's own */
     unsigned dns_count;
-    const char *ca_bundle; /* see hostlayer.h */
+    struct net_range opened[NET_OPENED]; /* ranges that the operator opens to all sandboxes */
+    unsigned opened_count;
+    struct net_relay relay; /* where the egress relay will listen; none: no rules on names */
+    const char *ca_bundle;  /* see hostlayer.h */
     bool keep_stderr;      /* init and agent keep our standard error: for development only */
 
     /* For tests: change a plan before it is carried out; fail at a step of this name. */
@@ -87,6 +92,16 @@ int box_create(struct box_host *host, const struct box_spec *spec, const char *c
 /* Ends it, whatever it is doing; an event follows. Idempotent. */
 void box_destroy(struct box_host *host, struct box *box);
 int box_freeze(struct box_host *host, struct box *box, bool freeze, struct err *err);
+
+/* What was found about the host's network; valid until the next call on host. */
+const struct net_facts *box_host_network(const struct box_host *host);
+/* Replaces what a running sandbox may reach; NULL restricts nothing. Kept over the death of the
+ * launcher. */
+int box_set_network(struct box_host *host, struct box *box, const struct box_network *network,
+                    struct err *err);
+/* What it may reach, or NULL; and the address it has when it has a link. */
+const struct box_network *box_network(const struct box *box);
+struct in_addr box_address(const struct box_host *host, const struct box *box);
 
 struct box_usage {
     uint64_t cpu_ns;

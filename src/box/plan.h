@@ -102,7 +102,8 @@ struct box_spec {
     const char *id;
     const char *template_name;
     struct box_limits limits;
-    bool allow_internet;
+    bool allow_internet;               /* false: no link to the outside is made at all */
+    const struct box_network *network; /* box/network.h; NULL restricts nothing */
 };
 
 struct box_plan {

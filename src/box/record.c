@@ -24,6 +24,7 @@ enum field {
     FIELD_PIDS,
     FIELD_DISK,
     FIELD_INTERNET,
+    FIELD_MARK,
     FIELDS
 };
 
@@ -32,6 +33,7 @@ static const char *const names[FIELDS] = {
     [FIELD_START] = "start",     [FIELD_SLOT] = "slot",         [FIELD_TEMPLATE] = "template",
     [FIELD_MEMORY] = "memory",   [FIELD_CPU] = "cpu-millis",    [FIELD_PIDS] = "pids",
     [FIELD_DISK] = "disk",       [FIELD_INTERNET] = "internet",
+    [FIELD_MARK] = "mark",
 };
 
 int box_record_print(const struct box_record *r, struct buf *out)
@@ -39,10 +41,10 @@ int box_record_print(const struct box_record *r, struct buf *out)
     return buf_printf(out,
                       "version=%d\nboot=%s\npid=%" PRIu32 "\nstart=%" PRIu64 "\nslot=%" PRIu32
                       "\ntemplate=%s\nmemory=%" PRIu64 "\ncpu-millis=%" PRIu32 "\npids=%" PRIu32
-                      "\ndisk=%" PRIu64 "\ninternet=%d\n",
+                      "\ndisk=%" PRIu64 "\ninternet=%d\nmark=%" PRIu32 "\n",
                       RECORD_VERSION, r->boot, r->pid, r->start, r->slot, r->template_name,
                       r->limits.memory_bytes, r->limits.cpu_millis, r->limits.pids,
-                      r->limits.disk_bytes, r->allow_internet);
+                      r->limits.disk_bytes, r->allow_internet, r->mark);
 }
 
 static int take_text(struct str value, char *out, size_t size)
@@ -96,6 +98,8 @@ static int take_field(struct box_record *r, enum field field, struct str value)
             return -EINVAL;
         r->allow_internet = number;
         return 0;
+    case FIELD_MARK:
+        return take_u32(value, UINT32_MAX, &r->mark);
     case FIELDS:
         break;
     }

@@ -21,6 +21,7 @@ struct box_record {
     char template_name[BOX_TEMPLATE_MAX + 1];
     struct box_limits limits;
     bool allow_internet;
+    uint32_t mark; /* see net_host_mark */
 };
 
 int box_record_print(const struct box_record *record, struct buf *out);

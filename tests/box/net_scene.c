@@ -231,6 +231,8 @@ static void build_world(void)
     add_address(scene.world, "lo", SERVER, 32);
     for (size_t i = 0; i < ARRAY_SIZE(closed); i++)
         add_address(scene.world, "lo", closed[i], 32);
+    add_address(scene.world, "lo", OPENED, 32);
+    add_address(scene.world, "lo", SECOND, 32);
     add_route(scene.host, "0.0.0.0", 0, "192.0.2.1");
     add_route(scene.world, "100.64.112.0", 20, HOST);
 }
@@ -244,13 +246,39 @@ int new_sandbox(unsigned slot, bool internet)
     return fd;
 }
 
-void open_net(void)
+/* As a server does at its start, with what it kept of those that run. */
+static void open_with(const uint32_t marks[NET_SLOTS])
 {
     struct err err;
-    struct net_options options = {
-        .instance = INSTANCE, .dns = {address(RESOLVER), address(HOST)}, .dns_count = 2};
+    struct net_options options = {.instance = INSTANCE,
+                                  .dns = {address(RESOLVER), address(HOST)},
+                                  .dns_count = 2,
+                                  .opened = {{ntohl(address(OPENED).s_addr), 32}},
+                                  .opened_count = 1,
+                                  .relay = scene.relay,
+                                  .flows_max = scene.flows_max};
     if (net_host_open(&options, &scene.net, &err) < 0)
         fail_msg("%s", err.message);
+    for (unsigned slot = 0; slot < NET_SLOTS; slot++)
+        if (marks[slot] != 0)
+            net_host_adopt(scene.net, slot, marks[slot], NULL);
+    if (net_host_start(scene.net, &err) < 0)
+        fail_msg("%s", err.message);
+}
+
+void open_net(void)
+{
+    static const uint32_t none[NET_SLOTS];
+    open_with(none);
+}
+
+void reopen_net(void)
+{
+    uint32_t marks[NET_SLOTS];
+    for (unsigned slot = 0; slot < NET_SLOTS; slot++)
+        marks[slot] = net_host_mark(scene.net, slot);
+    net_host_close(scene.net, false);
+    open_with(marks);
 }
 
 void load_text(const char *text)
@@ -260,7 +288,7 @@ void load_text(const char *text)
         fail_msg("%s", err.message);
 }
 
-int net_scene_build(void **state)
+void net_scene_frame(void)
 {
     scene.machine = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
     scene.world = new_namespace();
@@ -270,6 +298,11 @@ int net_scene_build(void **state)
     scene.udp = server_in(scene.world, SOCK_DGRAM, UDP_PORT);
     scene.dns_tcp = server_in(scene.world, SOCK_STREAM, 53);
     scene.dns_udp = server_in(scene.world, SOCK_DGRAM, 53);
+}
+
+int net_scene_build(void **state)
+{
+    net_scene_frame();
     open_net();
     scene.internet = new_sandbox(INTERNET_SLOT, true);
     scene.other = new_sandbox(OTHER_SLOT, true);

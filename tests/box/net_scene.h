@@ -25,6 +25,8 @@ enum {
 #define HOST         "192.0.2.2"
 #define HOST_PRIVATE "10.66.0.1"
 #define RESOLVER     "10.9.9.53"
+#define SECOND       "203.0.113.20" /* the same server */
+#define OPENED       "10.44.0.1"    /* and again, in a range that the operator has opened */
 
 /* What "world" answers on, and what sandboxes must not reach of it. */
 enum { CLOSED_COUNT = 11 };
@@ -36,13 +38,18 @@ struct net_scene {
     int dns_tcp, dns_udp;
     int internet, other, offline; /* sandboxes */
     struct net_host *net;
+    struct net_relay relay; /* what open_net says of it */
+    unsigned flows_max;
 };
 
 extern struct net_scene scene;
 
+/* Nothing but the namespaces, and a handle; for a scene that wants to be made differently. */
+void net_scene_frame(void);
 /* Makes namespaces, servers and three sandboxes; for cmocka. */
 int net_scene_build(void **state);
-void open_net(void); /* as a server does at its start */
+void open_net(void);   /* as a server does at its start */
+void reopen_net(void); /* and when it starts again */
 int new_sandbox(unsigned slot, bool internet);
 void load_text(const char *text); /* into nft */
 

@@ -316,9 +316,8 @@ static void restart_is_not_noticed(void **state)
     int fd = start_connect(scene.internet, SERVER, PORT);
     assert_true(is_connected(fd, PATIENCE_MS));
     int server = accept_as(scene.tcp, SERVER);
-    net_host_close(scene.net, false);
-    int refused = start_connect(scene.internet, "10.1.2.3", PORT); /* the rules are still there */
-    open_net();
+    int refused = start_connect(scene.internet, "10.1.2.3", PORT);
+    reopen_net();
     assert_false(net_host_facts(scene.net)->forwarding_changed);
     char got[8];
     assert_int_equal(write(server, "still", 5), 5);
@@ -409,8 +408,7 @@ static void without_rules_all_is_open(void **state)
     must_connect(scene.world, inside_address(OTHER_SLOT), PORT, tcp);
     must_connect(scene.host, inside_address(OTHER_SLOT), PORT, tcp);
     close(tcp);
-    net_host_close(scene.net, false);
-    open_net();
+    reopen_net();
 }
 
 /* Links of ours that the current namespace still has. */
@@ -480,7 +478,7 @@ static void the_real_internet(void **state)
     }
     options.dns_count = (unsigned)count;
     struct err err;
-    if (net_host_open(&options, &scene.net, &err) < 0)
+    if (net_host_open(&options, &scene.net, &err) < 0 || net_host_start(scene.net, &err) < 0)
         fail_msg("%s", err.message);
     int netns = new_sandbox(0, true);
     enter(netns);

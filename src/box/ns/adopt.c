@@ -94,10 +94,12 @@ static bool adopt(struct box_host *host, const char *id)
     box->record = record;
     box->pid = (pid_t)record.pid;
     box->pidfd = TAKE_FD(pidfd);
+    network_adopt(host, box);
     box->frozen = cgroup_frozen(host->cgroups, id);
     box->pid_watch = (struct watch){WATCH_PID, box};
     struct err err;
     if (host_watch(host, box->pidfd, &box->pid_watch, &err) < 0) {
+        net_host_release(host->net, record.slot);
         uidslots_release(host->slots, record.slot);
         host_free_box(host, box);
         return false;

@@ -18,6 +18,7 @@ struct making {
     struct box_host *host;
     struct box *box;
     struct box_plan *plan;
+    const struct box_network *network;
     const char *config;
     int handles[BOX_HANDLES];
     int status_read;
@@ -87,8 +88,9 @@ static int make_cgroups(struct making *m, struct err *err)
 
 static int make_network(struct making *m, struct err *err)
 {
-    return net_host_sandbox(m->host->net, m->plan->slot, m->plan->allow_internet,
-                            &m->handles[BOX_HANDLE_NETNS], err);
+    int rc = net_host_sandbox(m->host->net, m->plan->slot, m->plan->allow_internet,
+                              &m->handles[BOX_HANDLE_NETNS], err);
+    return rc < 0 ? rc : network_begin(m->host, m->box, m->network, err);
 }
 
 static int make_mounts(struct making *m, struct err *err)
@@ -195,7 +197,8 @@ int box_create(struct box_host *host, const struct box_spec *spec, const char *c
     box->owner = owner;
     keep_limits(&box->record, plan);
     host->starting++;
-    struct making making = {.host = host, .box = box, .plan = plan, .config = config};
+    struct making making = {
+        .host = host, .box = box, .plan = plan, .network = spec->network, .config = config};
     for (size_t i = 0; i < BOX_HANDLES; i++)
         making.handles[i] = -1;
     rc = run_steps(&making, err);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "box/box.h"
+#include "box/network.h"
 #include "box/ns/cgroup.h"
 #include "box/ns/net.h"
 #include "box/ns/uidslot.h"
@@ -30,6 +31,7 @@ struct box {
     enum box_state state;
     unsigned slot;
     struct box_record record; /* what goes to disk */
+    struct box_network *network; /* what it may reach; NULL: no restrictions */
     uint64_t serial;          /* of the question to the zygote */
     pid_t pid;                /* 0 until the zygote has answered */
     int pidfd;
@@ -94,6 +96,11 @@ int adopt_all(struct box_host *host, struct err *err);
 /* Commits a sandbox that is ready: from here on another launcher would adopt it. */
 int adopt_record_prepare(struct box_host *host, struct box *box, struct err *err);
 int adopt_record_commit(struct box *box, struct err *err);
+
+/* network.c: the policy of a sandbox that is being made, and of one that was found. */
+int network_begin(struct box_host *host, struct box *box, const struct box_network *network,
+                  struct err *err);
+void network_adopt(struct box_host *host, struct box *box);
 
 /* mounts.c: detached, id-mapped mounts. */
 int mounts_template(struct box_host *host, const struct box_plan *plan, int userns, int *ret_lower,

@@ -44,6 +44,7 @@ void host_free_box(struct box_host *host, struct box *box)
     host_unwatch(host, &box->pidfd);
     host_unwatch(host, &box->status_fd);
     fd_closep(&box->dir_fd);
+    free(box->network);
     free(box);
 }
 
@@ -378,8 +379,12 @@ static int open_kernel_side(struct box_host *host, struct err *err)
     int rc = cgroup_host_open(parent, &host->cgroups, err);
     if (rc < 0)
         return rc;
-    struct net_options net = {.instance = o->instance, .dns_count = o->dns_count};
+    struct net_options net = {.instance = o->instance,
+                              .dns_count = o->dns_count,
+                              .opened_count = o->opened_count,
+                              .relay = o->relay};
     memcpy(net.dns, o->dns, sizeof net.dns);
+    memcpy(net.opened, o->opened, sizeof net.opened);
     rc = net_host_open(&net, &host->net, err);
     if (rc < 0)
         return rc;
@@ -429,6 +434,8 @@ int box_host_open(const struct box_host_options *options, const struct box_event
         rc = open_kernel_side(host, err);
     if (rc == 0)
         rc = adopt_all(host, err);
+    if (rc == 0)
+        rc = net_host_start(host->net, err);
     if (rc == 0)
         rc = host_need_zygote(host, err);
     if (rc < 0) {

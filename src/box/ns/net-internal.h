@@ -3,9 +3,12 @@
 #pragma once
 
 #include <net/if.h>
+#include <pthread.h>
 
 #include "base/str.h"
+#include "box/network.h"
 #include "box/ns/net.h"
+#include "box/ns/netlink.h"
 
 enum { NET_PREFIX = 20 }; /* of all addresses of an instance */
 
@@ -19,3 +22,43 @@ struct in_addr net_subnet(unsigned instance);
  * (modulo 26 * 26 * 26) tell a new pair from those of the slot's last sandboxes, which the kernel
  * may still be removing. */
 void net_link_name(unsigned instance, unsigned slot, unsigned generation, char out[IFNAMSIZ]);
+
+/* ---- the handle ---- */
+
+struct net_host;
+typedef int net_job(struct net_host *host, void *argument, struct err *err);
+
+/* What the rules say of a slot. */
+struct net_slot {
+    uint32_t mark;               /* 0: no link */
+    struct box_network *network; /* NULL: restricts nothing */
+};
+
+struct net_host {
+    struct net_options options;
+    struct net_facts facts;
+    unsigned uplink_index; /* 0: none found yet */
+    int home;              /* the host's network namespace */
+    int route_sock;        /* in it */
+    int nft_sock;          /* in it */
+    int monitor_sock;      /* in it: changes of routes */
+    uint16_t generation;   /* of the next pair's name */
+    uint32_t next_mark;
+    struct net_slot slots[NET_SLOTS];
+
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    int wake_fd;  /* tells the thread of a job, or of the end */
+    net_job *job; /* to be done, NULL when idle */
+    void *argument;
+    struct err *err;
+    int result;
+    bool stop;
+};
+
+/* net_policy.c: all in the thread, or while it is idle. */
+/* The rules anew, with all slots as they are known. */
+int net_policy_load(struct net_host *host, struct err *err);
+/* The slot's sandbox has a link now; its policy, if there is one, comes into force with it. */
+int net_policy_enter(struct net_host *host, unsigned slot, struct err *err);

@@ -10,10 +10,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -23,33 +26,14 @@
 #include "box/ns/net-internal.h"
 #include "box/ns/netlink.h"
 #include "box/ns/nft.h"
+#include "box/ns/nft_change.h"
 
 enum {
     DEFAULT_MTU = 1500,
     GENERATIONS = 26 * 26 * 26,
     NAME_TRIES = 64,
-    RULESET_MAX = 16 * 1024,
+    REMOVAL_MAX = 256,
     LOOPBACK_INDEX = 1, /* in every network namespace */
-};
-
-typedef int job_function(struct net_host *host, void *argument, struct err *err);
-
-struct net_host {
-    struct net_options options;
-    struct net_facts facts;
-    unsigned uplink_index; /* 0: none found yet */
-    int home;              /* the host's network namespace */
-    int route_sock;        /* in it */
-    uint16_t generation;   /* of the next pair's name */
-
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    job_function *job; /* to be done, NULL when idle */
-    void *argument;
-    struct err *err;
-    int result;
-    bool stop;
 };
 
 /* ---- numbers and names ---- */
@@ -70,6 +54,12 @@ struct in_addr net_address_gateway(unsigned instance, unsigned slot)
 {
     assert(slot < NET_SLOTS);
     return address_from(ntohl(net_subnet(instance).s_addr) + 2 * slot);
+}
+
+/* Behind the last instance's subnet. */
+struct in_addr net_address_relay(unsigned instance)
+{
+    return address_from(ntohl(net_subnet(0).s_addr) + (NET_INSTANCES * 16U << 8) + instance);
 }
 
 struct in_addr net_address_inside(unsigned instance, unsigned slot)
@@ -95,38 +85,91 @@ static void mac_from(struct in_addr address, uint8_t out[NETLINK_MAC])
 
 /* ---- the worker ---- */
 
+static void refresh_after_change(struct net_host *host);
+
+static void wait_for_work(struct net_host *host)
+{
+    struct pollfd polls[] = {{.fd = host->wake_fd, .events = POLLIN},
+                             {.fd = host->monitor_sock, .events = POLLIN}};
+    uint64_t count;
+    if (poll(polls, ARRAY_SIZE(polls), -1) <= 0)
+        return;
+    if (polls[0].revents)
+        (void)!read(host->wake_fd, &count, sizeof(count));
+    if (polls[1].revents)
+        refresh_after_change(host);
+}
+
 static void *worker(void *argument)
 {
     struct net_host *host = argument;
-    pthread_mutex_lock(&host->lock);
-    while (!host->stop) {
-        if (host->job == NULL) {
-            pthread_cond_wait(&host->changed, &host->lock);
+    for (;;) {
+        pthread_mutex_lock(&host->lock);
+        net_job *job = host->job;
+        bool stop = host->stop;
+        pthread_mutex_unlock(&host->lock);
+        if (stop)
+            return NULL;
+        if (job == NULL) {
+            wait_for_work(host);
             continue;
         }
-        pthread_mutex_unlock(&host->lock);
-        int r = host->job(host, host->argument, host->err);
+        int r = job(host, host->argument, host->err);
         pthread_mutex_lock(&host->lock);
         host->result = r;
         host->job = NULL;
-        pthread_cond_broadcast(&host->changed);
+        pthread_cond_signal(&host->done);
+        pthread_mutex_unlock(&host->lock);
     }
-    pthread_mutex_unlock(&host->lock);
-    return NULL;
 }
 
-static int run_job(struct net_host *host, job_function *job, void *argument, struct err *err)
+static void wake(const struct net_host *host)
+{
+    const uint64_t one = 1;
+    ssize_t n = write(host->wake_fd, &one, sizeof(one));
+    assert(n == (ssize_t)sizeof(one));
+    (void)n;
+}
+
+static int run_job(struct net_host *host, net_job *job, void *argument, struct err *err)
 {
     pthread_mutex_lock(&host->lock);
     host->argument = argument;
     host->err = err;
     host->job = job;
-    pthread_cond_broadcast(&host->changed);
+    wake(host);
     while (host->job != NULL)
-        pthread_cond_wait(&host->changed, &host->lock);
+        pthread_cond_wait(&host->done, &host->lock);
     int r = host->result;
     pthread_mutex_unlock(&host->lock);
     return r;
+}
+
+/* What a client did is never the reason: names of system errors that would read like that
+ * ("permission denied", "not found") are made internal ones. */
+static int blame_host(const struct err *reason, struct err *err)
+{
+    struct err told = *reason;
+    err_wrap(&told, "network");
+    switch (told.os) {
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC:
+    case EMFILE:
+    case ENFILE:
+    case EAGAIN:
+        told.code = ERR_UNAVAILABLE;
+        break;
+    default:
+        if (told.code != ERR_INVALID && told.code != ERR_UNIMPLEMENTED)
+            told.code = ERR_INTERNAL;
+        else if (told.os != 0)
+            told.code = ERR_INTERNAL;
+        break;
+    }
+    if (err != NULL)
+        *err = told;
+    return told.os != 0 ? -told.os : -EIO;
 }
 
 static int start_worker(struct net_host *host, struct err *err)
@@ -199,6 +242,23 @@ static int refresh_uplink(struct net_host *host, struct err *err)
         mtu = route_mtu;
     host->facts.mtu = mtu > UINT16_MAX ? UINT16_MAX : mtu; /* loopback has 65536, veth 65535 */
     return 0;
+}
+
+/* Routes have changed; those of sandboxes' links do so all the time. Events are not counted: when
+ * some were lost, others were not. */
+static void refresh_after_change(struct net_host *host)
+{
+    bool any = false;
+    for (;;) {
+        _Alignas(8) char events[8192];
+        ssize_t got = recv(host->monitor_sock, events, sizeof(events), MSG_DONTWAIT);
+        if (got < 0 && errno != ENOBUFS)
+            break;
+        any = any || got < 0 || netlink_tells_default_route(events, (size_t)got);
+    }
+    struct err err;
+    if (any && refresh_uplink(host, &err) < 0)
+        host->uplink_index = 0; /* looked for again with the next sandbox */
 }
 
 /* ---- a sandbox's namespace ---- */
@@ -314,25 +374,31 @@ static int set_inside_end(struct net_host *host, const struct sandbox_job *job, 
     return r < 0 ? err_wrap(err, "inside") : 0;
 }
 
+/* The host's side of a sandbox with internet, and then the inner one. */
+static int connect_namespace(struct net_host *host, struct sandbox_job *job, struct err *err)
+{
+    int r = refresh_uplink(host, err);
+    if (r == 0)
+        r = make_pair(host, job, err);
+    if (r == 0)
+        r = set_host_end(host, job, err);
+    if (r == 0)
+        r = set_inside_end(host, job, err);
+    if (r < 0)
+        return r;
+    r = netlink_link_settle(host->route_sock, job->link);
+    if (r < 0)
+        return err_os(err, -r, "wait for %s", job->link);
+    return net_policy_enter(host, job->slot, err);
+}
+
 /* A half-made namespace goes with its descriptors, and a pair with it. */
 static int sandbox_job(struct net_host *host, void *argument, struct err *err)
 {
     struct sandbox_job *job = argument;
     int r = make_namespace(host, job, err);
-    if (r == 0 && job->internet) {
-        r = refresh_uplink(host, err);
-        if (r == 0)
-            r = make_pair(host, job, err);
-        if (r == 0)
-            r = set_host_end(host, job, err);
-    }
     if (r == 0)
-        r = set_inside_end(host, job, err);
-    if (r == 0 && job->internet) {
-        r = netlink_link_settle(host->route_sock, job->link);
-        if (r < 0)
-            err_os(err, -r, "wait for %s", job->link);
-    }
+        r = job->internet ? connect_namespace(host, job, err) : set_inside_end(host, job, err);
     fd_closep(&job->inside_sock);
     if (r < 0)
         fd_closep(&job->netns);
@@ -346,23 +412,39 @@ int net_host_sandbox(struct net_host *host, unsigned slot, bool allow_internet, 
     struct sandbox_job job = {
         .slot = slot, .internet = allow_internet, .netns = -1, .inside_sock = -1};
     struct err reason;
-    int r = run_job(host, sandbox_job, &job, &reason);
-    if (r < 0) {
-        err_wrap(&reason, "network");
-        if (err != NULL)
-            *err = reason;
-        return r;
-    }
+    net_host_release(host, slot); /* what another one may have left */
+    if (run_job(host, sandbox_job, &job, &reason) < 0)
+        return blame_host(&reason, err);
     *ret_netns_fd = job.netns;
     return 0;
 }
 
-void net_host_release(struct net_host *host, unsigned slot)
+/* A namespace that lives, entered for as long as its switches and a socket take. */
+static int join_job(struct net_host *host, void *argument, struct err *err)
 {
-    /* Deleting the link would hold the kernel's network lock for 35 ms; the namespace takes it
-     * along, and a new pair of the slot has another name and replaces the route. */
+    struct sandbox_job *job = argument;
+    if (setns(job->netns, CLONE_NEWNET) < 0)
+        return err_os(err, errno, "enter the network namespace");
+    int r = set_inside_switches(job, err);
+    if (r == 0) {
+        job->inside_sock = netlink_open(err);
+        r = job->inside_sock < 0 ? job->inside_sock : 0;
+    }
+    int back = setns(host->home, CLONE_NEWNET);
+    assert(back == 0);
+    (void)back;
+    if (r == 0)
+        r = connect_namespace(host, job, err);
+    fd_closep(&job->inside_sock);
+    return r;
+}
+
+int net_host_connect(struct net_host *host, unsigned slot, int netns_fd, struct err *err)
+{
     assert(slot < NET_SLOTS);
-    (void)host;
+    struct sandbox_job job = {.slot = slot, .internet = true, .netns = netns_fd, .inside_sock = -1};
+    struct err reason;
+    return run_job(host, join_job, &job, &reason) < 0 ? blame_host(&reason, err) : 0;
 }
 
 /* ---- open and close ---- */
@@ -376,35 +458,47 @@ static int open_job(struct net_host *host, void *argument, struct err *err)
     host->route_sock = netlink_open(err);
     if (host->route_sock < 0)
         return host->route_sock;
+    host->nft_sock = nft_change_open(err);
+    return host->nft_sock < 0 ? host->nft_sock : 0;
+}
 
-    struct nft_policy policy = {.instance = host->options.instance,
-                                .subnet = net_subnet(host->options.instance),
-                                .prefix = NET_PREFIX,
-                                .dns = host->options.dns,
-                                .dns_count = host->options.dns_count};
-    struct buf text;
-    buf_init(&text, RULESET_MAX);
-    int r = nft_policy_text(&policy, &text);
-    assert(r == 0); /* bounded by NET_RESOLVERS */
-    r = nft_load(buf_ptr(&text), buf_len(&text), err);
-    buf_done(&text);
+static int put_relay_address(struct net_host *host, struct err *err)
+{
+    struct netlink_batch batch;
+    netlink_begin(&batch);
+    netlink_add_up(&batch, LOOPBACK_INDEX, false);
+    netlink_add_host_address(&batch, LOOPBACK_INDEX, net_address_relay(host->options.instance));
+    return netlink_commit(host->route_sock, &batch, err);
+}
+
+static int start_job(struct net_host *host, void *argument, struct err *err)
+{
+    (void)argument;
+    int r = net_policy_load(host, err);
     /* Forwarding comes after the rules: never one without the other. */
     if (r == 0)
         r = refresh_uplink(host, err);
-    if (r == 0)
-        nft_forward_drop(host->facts.forward_drop, sizeof(host->facts.forward_drop));
-    return r;
+    if (r == 0 && host->options.relay.https != 0)
+        r = put_relay_address(host, err);
+    if (r < 0)
+        return r;
+    nft_forward_drop(host->facts.forward_drop, sizeof(host->facts.forward_drop));
+    host->monitor_sock = netlink_monitor_routes(err);
+    return host->monitor_sock < 0 ? host->monitor_sock : 0;
 }
 
 static int remove_job(struct net_host *host, void *argument, struct err *err)
 {
     (void)argument;
     struct buf text;
-    buf_init(&text, RULESET_MAX);
+    buf_init(&text, REMOVAL_MAX);
     int r = nft_remove_text(host->options.instance, &text);
     assert(r == 0);
     r = nft_load(buf_ptr(&text), buf_len(&text), err);
     buf_done(&text);
+    if (host->options.relay.https != 0)
+        netlink_remove_address(host->route_sock, LOOPBACK_INDEX,
+                               net_address_relay(host->options.instance));
     return r;
 }
 
@@ -427,43 +521,51 @@ int net_host_open(const struct net_options *options, struct net_host **ret, stru
     struct net_host *host = xcalloc(1, sizeof(*host));
     host->options = *options;
     random_bytes(&host->generation, sizeof(host->generation));
-    host->home = -1;
-    host->route_sock = -1;
+    random_bytes(&host->next_mark, sizeof(host->next_mark));
+    host->home = host->route_sock = host->nft_sock = host->monitor_sock = -1;
     pthread_mutex_init(&host->lock, NULL);
-    pthread_cond_init(&host->changed, NULL);
-    r = start_worker(host, err);
+    pthread_cond_init(&host->done, NULL);
+    host->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r = host->wake_fd < 0 ? err_os(err, errno, "eventfd") : start_worker(host, err);
     if (r < 0) {
+        fd_closep(&host->wake_fd);
         free(host);
         return r;
     }
     struct err reason;
-    r = run_job(host, open_job, NULL, &reason);
-    if (r < 0) {
-        err_wrap(&reason, "network");
-        if (err != NULL)
-            *err = reason;
+    if (run_job(host, open_job, NULL, &reason) < 0) {
         net_host_close(host, false);
-        return r;
+        return blame_host(&reason, err);
     }
     *ret = host;
     return 0;
+}
+
+int net_host_start(struct net_host *host, struct err *err)
+{
+    struct err reason;
+    return run_job(host, start_job, NULL, &reason) < 0 ? blame_host(&reason, err) : 0;
 }
 
 void net_host_close(struct net_host *host, bool remove_rules)
 {
     if (host == NULL)
         return;
-    if (remove_rules)
+    if (remove_rules && host->route_sock >= 0)
         (void)run_job(host, remove_job, NULL, NULL);
     pthread_mutex_lock(&host->lock);
     host->stop = true;
-    pthread_cond_broadcast(&host->changed);
     pthread_mutex_unlock(&host->lock);
+    wake(host);
     pthread_join(host->thread, NULL);
-    pthread_cond_destroy(&host->changed);
+    pthread_cond_destroy(&host->done);
     pthread_mutex_destroy(&host->lock);
-    fd_closep(&host->route_sock);
-    fd_closep(&host->home);
+    int *const fds[] = {&host->wake_fd, &host->route_sock, &host->nft_sock, &host->monitor_sock,
+                        &host->home};
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        fd_closep(fds[i]);
+    for (size_t i = 0; i < NET_SLOTS; i++)
+        free(host->slots[i].network);
     free(host);
 }
 

@@ -2,10 +2,13 @@
 /* The network of the namespaces backend: one network namespace per sandbox, a veth pair to the
  * host when it may reach the internet, and one nftables table per server instance.
  *
- * What a sandbox may do is decided by the table alone, which is loaded once: a sandbox costs no
- * rule. Nothing of the host, of other sandboxes and of private, link-local, metadata, shared,
- * multicast or reserved ranges can be reached, except port 53 of the resolvers given. The rest of
- * the internet is reached over IPv4 through masquerading. IPv6 exists inside as ::1 only.
+ * What a sandbox may do is decided by the table alone, which is loaded once: a sandbox costs set
+ * elements, no rule. Nothing of the host, of other sandboxes and of private, link-local, metadata,
+ * shared, multicast or reserved ranges can be reached, except port 53 of the resolvers given and
+ * what the operator opens. The rest of the internet is reached over IPv4 through masquerading, as
+ * far as the sandbox's own policy (box/network.h) lets it. IPv6 exists inside as ::1 only.
+ *
+ * Whatever is in doubt is closed: an address whose sandbox the table does not know sends nothing.
  *
  * Other tables stay as they are, and their word counts too: a forward chain elsewhere whose policy
  * is drop (Docker makes one) stops sandboxes; struct net_facts names it.
@@ -17,16 +20,34 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
+struct box_network;
 struct err;
 struct net_host;
 
-enum { NET_INSTANCES = 8, NET_SLOTS = 2048, NET_RESOLVERS = 3 };
+enum { NET_INSTANCES = 8, NET_SLOTS = 2048, NET_RESOLVERS = 3, NET_OPENED = 16 };
+
+struct net_range {
+    uint32_t address; /* host byte order */
+    unsigned prefix;
+};
+
+/* Where the egress relay listens, at net_address_relay(), and as whom it runs. */
+struct net_relay {
+    uint16_t https, http, dns_udp, dns_tcp; /* 0: there is no relay */
+    uid_t uid;
+};
 
 struct net_options {
     unsigned instance; /* 0..7: servers side by side on one host have different ones */
     struct in_addr dns[NET_RESOLVERS];
     unsigned dns_count;
+    struct net_range opened[NET_OPENED]; /* ranges opened that are closed otherwise */
+    unsigned opened_count;
+    struct net_relay relay;
+    unsigned flows_max; /* connections of one sandbox at a time; 0: a share of the host's */
 };
 
 /* What was found and done, for the log and for `carrel doctor`. */
@@ -37,11 +58,21 @@ struct net_facts {
     char forward_drop[96];   /* foreign chain that drops forwarded packets by policy, or "" */
 };
 
+/* Prepares; touches nothing of the host. Then come net_host_adopt for what runs already, and
+ * net_host_start. */
+int net_host_open(const struct net_options *options, struct net_host **ret, struct err *err);
+
+/* A sandbox that was found running in the slot: its mark as it was kept (0: it has no link), and its
+ * policy, copied; NULL restricts nothing. */
+void net_host_adopt(struct net_host *host, unsigned slot, uint32_t mark,
+                    const struct box_network *network);
+
 /* Loads the rules (replacing those of an earlier run of the same instance in one transaction, so
  * that living sandboxes notice nothing) and switches IPv4 forwarding on for the uplink, not for
  * the whole host. It stays on afterwards. A host without a default route is no error: sandboxes
- * are made, and get the uplink that exists when they are. */
-int net_host_open(const struct net_options *options, struct net_host **ret, struct err *err);
+ * are made, and get the uplink that exists when they are. A later change of the uplink is
+ * followed. */
+int net_host_start(struct net_host *host, struct err *err);
 
 /* Makes a fresh network namespace for the slot (0..NET_SLOTS-1, not in use): loopback up, ports
  * below 1024 and ping open to every user inside. With internet also eth0 with the slot's address
@@ -51,6 +82,19 @@ int net_host_open(const struct net_options *options, struct net_host **ret, stru
  * namespace is never changed. */
 int net_host_sandbox(struct net_host *host, unsigned slot, bool allow_internet, int *ret_netns_fd,
                      struct err *err);
+
+/* Gives a namespace that was made without internet its link, as above. */
+int net_host_connect(struct net_host *host, unsigned slot, int netns_fd, struct err *err);
+
+/* What marks the packets of the slot's sandbox, 0 if it has no link. To be kept for adoption:
+ * without it its connections would break. */
+uint32_t net_host_mark(const struct net_host *host, unsigned slot);
+
+/* Puts a policy in force for the slot; copied, NULL restricts nothing. Unless its sandbox is fresh,
+ * connections that it forbids end: what the sandbox sends is refused, what is sent to it goes
+ * nowhere. One with names needs a relay. */
+int net_host_policy(struct net_host *host, unsigned slot, const struct box_network *network,
+                    bool fresh, struct err *err);
 
 /* The sandbox of the slot is gone: its processes are dead and its descriptor is closed. The slot
  * may be used again at once, even while the kernel still takes the old namespace apart. */
@@ -71,3 +115,8 @@ int net_resolvers(struct in_addr out[NET_RESOLVERS]);
 /* Address of the sandbox's eth0, and of the gateway it sees. */
 struct in_addr net_address_inside(unsigned instance, unsigned slot);
 struct in_addr net_address_gateway(unsigned instance, unsigned slot);
+/* Address of the host that stands for the egress relay of an instance; on its loopback link. */
+struct in_addr net_address_relay(unsigned instance);
+
+/* What is closed to all sandboxes unless the operator opens it. */
+const struct net_range *net_closed(unsigned *ret_count);

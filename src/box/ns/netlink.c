@@ -124,6 +124,35 @@ void netlink_add_address(struct netlink_batch *batch, unsigned ifindex, struct i
     message_end(batch, head);
 }
 
+static void put_host_address(struct nlmsghdr *head, unsigned ifindex, struct in_addr address)
+{
+    struct ifaddrmsg *body = mnl_nlmsg_put_extra_header(head, sizeof(*body));
+    body->ifa_family = AF_INET;
+    body->ifa_prefixlen = 32;
+    body->ifa_scope = RT_SCOPE_HOST;
+    body->ifa_index = ifindex;
+    mnl_attr_put_u32(head, IFA_LOCAL, address.s_addr);
+    mnl_attr_put_u32(head, IFA_ADDRESS, address.s_addr);
+}
+
+void netlink_add_host_address(struct netlink_batch *batch, unsigned ifindex, struct in_addr address)
+{
+    struct nlmsghdr *head =
+        message_begin(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, "give the host an address");
+    put_host_address(head, ifindex, address);
+    message_end(batch, head);
+}
+
+void netlink_remove_address(int sock, unsigned ifindex, struct in_addr address)
+{
+    struct netlink_batch batch;
+    netlink_begin(&batch);
+    struct nlmsghdr *head = message_begin(&batch, RTM_DELADDR, 0, "take an address");
+    put_host_address(head, ifindex, address);
+    message_end(&batch, head);
+    (void)netlink_commit(sock, &batch, NULL);
+}
+
 void netlink_add_route(struct netlink_batch *batch, struct in_addr to, unsigned prefix,
                        unsigned ifindex, const struct in_addr *gateway)
 {
@@ -275,6 +304,29 @@ int netlink_route_get(int sock, struct in_addr to, unsigned *ret_ifindex, unsign
         if (head->nlmsg_type == NLMSG_ERROR)
             return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(head))->error;
     }
+}
+
+int netlink_monitor_routes(struct err *err)
+{
+    _cleanup_close_ int sock =
+        socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+    struct sockaddr_nl routes = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_ROUTE};
+    if (sock < 0 || bind(sock, (struct sockaddr *)&routes, sizeof(routes)) < 0)
+        return err_os(err, errno, "listen to changes of routes");
+    return TAKE_FD(sock);
+}
+
+bool netlink_tells_default_route(const void *events, size_t len)
+{
+    int left = (int)len;
+    for (const struct nlmsghdr *head = events; mnl_nlmsg_ok(head, left);
+         head = mnl_nlmsg_next(head, &left)) {
+        const struct rtmsg *route = mnl_nlmsg_get_payload(head);
+        if ((head->nlmsg_type == RTM_NEWROUTE || head->nlmsg_type == RTM_DELROUTE) &&
+            mnl_nlmsg_get_payload_len(head) >= sizeof(*route) && route->rtm_dst_len == 0)
+            return true;
+    }
+    return false;
 }
 
 /* Interface requests work on any socket, a netlink one included, and mean its namespace. */

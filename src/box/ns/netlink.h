@@ -45,6 +45,9 @@ void netlink_add_veth(struct netlink_batch *batch, const struct netlink_veth *ve
 void netlink_add_up(struct netlink_batch *batch, unsigned ifindex, bool forward);
 void netlink_add_address(struct netlink_batch *batch, unsigned ifindex, struct in_addr address,
                          unsigned prefix);
+/* One of the host alone (/32), there already or not. */
+void netlink_add_host_address(struct netlink_batch *batch, unsigned ifindex,
+                              struct in_addr address);
 /* gateway NULL: on the link itself. An existing route to the same prefix is replaced. */
 void netlink_add_route(struct netlink_batch *batch, struct in_addr to, unsigned prefix,
                        unsigned ifindex, const struct in_addr *gateway);
@@ -55,6 +58,14 @@ void netlink_add_neighbour(struct netlink_batch *batch, unsigned ifindex, struct
 /* Executes the batch in order. All messages are tried; the error is that of the first that failed
  * and names its step. 0 or -errno. */
 int netlink_commit(int sock, struct netlink_batch *batch, struct err *err);
+
+/* Takes a /32 away again; fine if it is not there. */
+void netlink_remove_address(int sock, unsigned ifindex, struct in_addr address);
+
+/* A socket in the calling thread's network namespace that receives changes of IPv4 routes; and
+ * whether what it received is about the default route. The descriptor, or -errno. */
+int netlink_monitor_routes(struct err *err);
+bool netlink_tells_default_route(const void *events, size_t len);
 
 /* The link and its name by which the socket's namespace would send to an address; *ret_mtu is the
  * route's own MTU or 0. -ENETUNREACH when there is no route. */

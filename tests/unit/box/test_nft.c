@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "box/network.h"
 #include "box/ns/nft.h"
 
 static struct in_addr address(const char *text)
@@ -55,11 +56,51 @@ static void lists_resolvers(void **state)
 {
     struct buf out;
     struct in_addr dns[] = {address("10.1.2.3"), address("192.0.2.53")};
-    assert_non_null(strstr(text_of(dns, 2, &out), "elements = { 10.1.2.3, 192.0.2.53 }"));
+    assert_non_null(
+        strstr(text_of(dns, 2, &out), "elements = { 10.1.2.3,\n            192.0.2.53 }"));
     buf_done(&out);
     const char *none = strstr(text_of(NULL, 0, &out), "set resolvers");
     assert_non_null(none);
-    assert_null(strstr(none, "elements"));
+    const char *end = strstr(none, "}");
+    assert_null(memmem(none, (size_t)(end - none), "elements", 8));
+    buf_done(&out);
+}
+
+/* A table made anew knows who lives and what they may do: there is no moment without. */
+static void holds_members_from_the_beginning(void **state)
+{
+    struct box_network shut = {.deny_all = true,
+                               .allow = {{0x01010100, 0x010101ff}},
+                               .allow_count = 1,
+                               .names_len = 4,
+                               .names = "a.b"};
+    struct box_network listed = {.deny = {{0, 7}}, .deny_count = 1};
+    struct nft_member members[] = {{address("100.64.112.1"), 0xca000001, NULL},
+                                   {address("100.64.112.3"), 0xca000002, &shut},
+                                   {address("100.64.112.5"), 0xca000003, &listed}};
+    struct nft_policy policy = {.instance = 7,
+                                .subnet = address("100.64.112.0"),
+                                .prefix = 20,
+                                .relay = {.https = 1, .http = 2, .dns_udp = 3, .dns_tcp = 4},
+                                .relay_address = address("100.64.128.7"),
+                                .members = members,
+                                .member_count = ARRAY_SIZE(members)};
+    static const char *const parts[] = {
+        "elements = { 100.64.112.1 : 0xca000001,\n",
+        "elements = { 100.64.112.1 . 0xca000001,\n",
+        "set listed {\n        type ipv4_addr\n        elements = { 100.64.112.5 }",
+        "set shut {\n        type ipv4_addr\n        elements = { 100.64.112.3 }",
+        "set relayed {\n        type ipv4_addr\n        elements = { 100.64.112.3 }",
+        "elements = { 0x6440700301010100-0x64407003010101ff }",
+        "elements = { 0x6440700500000000-0x6440700500000007 }",
+        "tcp dport 443 dnat ip to 100.64.128.7:1\n",
+    };
+    struct buf out;
+    buf_init(&out, 32768);
+    assert_int_equal(nft_policy_text(&policy, &out), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        if (!strstr(buf_cstr(&out), parts[i]))
+            fail_msg("no %s in\n%s", parts[i], buf_cstr(&out));
     buf_done(&out);
 }
 
@@ -102,6 +143,7 @@ int main(void)
         cmocka_unit_test(replaces_the_table_at_once),
         cmocka_unit_test(names_links_and_subnet),
         cmocka_unit_test(lists_resolvers),
+        cmocka_unit_test(holds_members_from_the_beginning),
         cmocka_unit_test(respects_the_ceiling),
         cmocka_unit_test(finds_a_forward_drop),
     };
