@@ -39,6 +39,7 @@ struct box_host_options {
     unsigned opened_count;
     struct net_relay relay; /* where the egress relay will listen; none: no rules on names */
     const char *ca_bundle;  /* see hostlayer.h */
+    size_t net_pool;        /* kits (kit.h) kept ready: networks, directories; 0 is fine */
     bool keep_stderr;      /* init and agent keep our standard error: for development only */
 
     /* For tests: change a plan before it is carried out; fail at a step of this name. */

@@ -142,6 +142,8 @@ uint32_t box_uid_base(unsigned instance, unsigned slot);
 /* Computes the plan; touches nothing. 0, or negative with err: a name or limit that is no good. */
 int box_plan_make(const struct box_layout *layout, const struct box_spec *spec, unsigned slot,
                   struct box_plan *ret, struct err *err);
+/* The same plan for another slot: what a sandbox is made of may be there only after it was planned. */
+void box_plan_move(const struct box_layout *layout, struct box_plan *plan, unsigned slot);
 /* The plan as text for people, one "key value" a line. 0 or -ENOBUFS. */
 int box_plan_print(const struct box_plan *plan, struct buf *out);
 

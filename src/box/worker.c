@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The removal thread. */
+/* A thread with a queue. */
 #include "box/worker.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -24,6 +26,9 @@ struct worker {
     struct queue todo;
     struct queue done;
     bool ending;
+    atomic_bool idle;
+    bool running; /* a job */
+    pid_t tid;
     int event_fd;
 };
 
@@ -45,16 +50,35 @@ static struct worker_job *queue_take(struct queue *q)
     return job;
 }
 
+/* Of the thread. Only while a job runs is it ever idle: the owner must not wait for the lock of
+ * somebody who is not let onto a processor. */
+static void set_priority(struct worker *w, int policy)
+{
+    const struct sched_param none = {0};
+    /* Nothing depends on its success. */
+    (void)sched_setscheduler(w->tid, policy, &none);
+}
+
 static void *work(void *arg)
 {
     struct worker *w = arg;
     pthread_mutex_lock(&w->lock);
+    w->tid = gettid();
     for (;;) {
         struct worker_job *job = queue_take(&w->todo);
         if (job) {
+            bool idle = w->idle;
+            w->running = true;
             pthread_mutex_unlock(&w->lock);
+            if (idle)
+                set_priority(w, SCHED_IDLE);
+            if (idle && !w->idle) /* hurried in between */
+                set_priority(w, SCHED_OTHER);
             job->run(job);
+            if (idle)
+                set_priority(w, SCHED_OTHER);
             pthread_mutex_lock(&w->lock);
+            w->running = false;
             queue_add(&w->done, job);
             eventfd_write(w->event_fd, 1);
         } else if (w->ending) {
@@ -93,6 +117,7 @@ void worker_free(struct worker *w)
 {
     if (!w)
         return;
+    worker_set_idle(w, false);
     pthread_mutex_lock(&w->lock);
     w->ending = true;
     pthread_cond_signal(&w->changed);
@@ -115,6 +140,27 @@ void worker_add(struct worker *w, struct worker_job *job)
     pthread_mutex_lock(&w->lock);
     queue_add(&w->todo, job);
     pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void worker_add_first(struct worker *w, struct worker_job *job)
+{
+    pthread_mutex_lock(&w->lock);
+    job->next = w->todo.head;
+    w->todo.head = job;
+    if (!job->next)
+        w->todo.tail = &job->next;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void worker_set_idle(struct worker *w, bool idle)
+{
+    pthread_mutex_lock(&w->lock);
+    bool hurry = w->idle && !idle && w->running;
+    w->idle = idle;
+    if (hurry)
+        set_priority(w, SCHED_OTHER);
     pthread_mutex_unlock(&w->lock);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One thread for what takes long and nobody waits for: removing the files of dead sandboxes. Jobs
- * run in order; the owner is told through a descriptor to poll. */
+/* One thread for what need not be done at once: removing the files of dead sandboxes, making parts
+ * of new ones in advance. Jobs run in order; the owner is told through a descriptor to poll. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,4 +21,9 @@ void worker_free(struct worker *worker);
 int worker_fd(const struct worker *worker);
 /* The job is the worker's until done is called. */
 void worker_add(struct worker *worker, struct worker_job *job);
+/* The same, before all others that wait. */
+void worker_add_first(struct worker *worker, struct worker_job *job);
+/* From now on, the job under way included: at idle priority, that is when nothing else wants a
+ * processor; or as everything else, which is also the state at the start. */
+void worker_set_idle(struct worker *worker, bool idle);
 void worker_collect(struct worker *worker);

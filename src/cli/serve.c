@@ -23,6 +23,7 @@ static int run_launcher(const struct supervisor_launcher *start)
         .server_uid = start->uid,
         .server_gid = start->gid,
         .ca_bundle = config->ca_bundle,
+        .net_pool = config->net_pool,
     };
     for (size_t i = 0; i < config->dns_count; i++)
         if (inet_pton(AF_INET, config->dns[i], &options.dns[i]) == 1)

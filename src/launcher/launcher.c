@@ -326,6 +326,7 @@ static int open_host(struct launcher *l, unsigned instance, struct err *err)
                                        .image_size = o->image_size,
                                        .dns_count = o->dns_count,
                                        .ca_bundle = o->ca_bundle,
+                                       .net_pool = o->net_pool,
                                        .keep_stderr = o->keep_stderr,
                                        .tamper = o->tamper,
                                        .fail_step = o->fail_step};

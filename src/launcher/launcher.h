@@ -24,6 +24,7 @@ struct launcher_options {
     const char *ca_bundle;     /* see box/ns/hostlayer.h; NULL: the host's */
     struct in_addr dns[3];     /* resolvers for sandboxes; none: the host's own */
     unsigned dns_count;
+    size_t net_pool;   /* networks and directories kept ready for the next sandboxes */
     const void *image; /* the static program; NULL: the embedded one */
     size_t image_size;
     bool keep_stderr; /* init and agent write to our standard error: for development only */

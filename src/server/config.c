@@ -53,6 +53,8 @@ static const struct option table[] = {
     {"pids", NUMBER, AT(pids), "1024", "N", "processes and threads of a sandbox", 16, 1 << 22},
     {"disk-mb", NUMBER, AT(disk_mb), "10240", "MB", "what a sandbox may write; 0: no limit", 0,
      1 << 30},
+    {"net-pool", NUMBER, AT(net_pool), "8", "N",
+     "networks and directories kept ready for the next sandboxes", 0, 1024},
     {"max-sandboxes", NUMBER, AT(max_sandboxes), "2000", "N", "sandboxes at once", 1, 100000},
     {"max-timeout", NUMBER, AT(max_timeout), "86400", "SECONDS", "longest life of a sandbox", 1,
      INT32_MAX},

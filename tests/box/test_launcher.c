@@ -481,7 +481,7 @@ static void fail_at(struct harness *h, const char *step, const char *message)
 static void test_failing_steps(void **state)
 {
     struct harness *h = *state;
-    static const char *const steps[] = {"directory", "socket", "cgroups", "network", "mounts"};
+    static const char *const steps[] = {"directory", "socket", "network", "cgroups", "mounts"};
     for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
         harness_stop(h);
         h->options.fail_step = steps[i];

@@ -5,9 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -17,59 +14,22 @@
 struct making {
     struct box_host *host;
     struct box *box;
+    struct kit *kit; /* NULL: it is being made */
     struct box_plan *plan;
-    const struct box_network *network;
-    const char *config;
+    struct box_network *network; /* NULL: no restrictions */
+    char *config;
     int handles[BOX_HANDLES];
-    int status_read;
 };
 
-static int make_directory(struct making *m, struct err *err)
+static int place_directory(struct making *m, struct err *err)
 {
-    struct box_host *host = m->host;
-    if (mkdirat(host->sandboxes_fd, m->plan->id, 0700) < 0)
-        return err_os(err, errno, "make %s", m->plan->sandbox_dir);
-    m->box->dir_fd =
-        openat(host->sandboxes_fd, m->plan->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (m->box->dir_fd < 0 || mkdirat(m->box->dir_fd, "upper", 0755) < 0 ||
-        mkdirat(m->box->dir_fd, "work", 0700) < 0)
-        return err_os(err, errno, "fill %s", m->plan->sandbox_dir);
-    return 0;
+    return kit_place_directory(m->kit, m->plan->id, &m->box->dir_fd, err);
 }
 
-enum { SOCKET_BACKLOG = 512 };
-
-/* Bound through the directory's descriptor: socket paths are limited to 107 bytes. */
-static int bind_socket(int dir, int sock)
+static int place_socket(struct making *m, struct err *err)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/agent.sock", dir);
-    if (bind(sock, (struct sockaddr *)&address, sizeof address) < 0)
-        return -errno;
-    return 0;
-}
-
-static int make_socket(struct making *m, struct err *err)
-{
-    struct box_host *host = m->host;
-    /* Closed to all until everything in it has its owner and mode. */
-    if (mkdirat(host->run_fd, m->plan->id, 0700) < 0)
-        return err_os(err, errno, "make %s", m->plan->run_dir);
-    _cleanup_close_ int dir =
-        openat(host->run_fd, m->plan->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    m->handles[BOX_HANDLE_LISTEN] = sock;
-    if (dir < 0 || sock < 0)
-        return err_os(err, errno, "open %s", m->plan->run_dir);
-    int rc = bind_socket(dir, sock);
-    if (rc < 0)
-        return err_os(err, -rc, "bind %s/agent.sock", m->plan->run_dir);
-    gid_t gid = host->options.server_gid;
-    if (fchownat(dir, "agent.sock", 0, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-        fchmodat(dir, "agent.sock", 0660, 0) < 0 || fchown(dir, 0, gid) < 0 ||
-        fchmod(dir, 0750) < 0 || listen(sock, SOCKET_BACKLOG) < 0)
-        return err_os(err, errno, "open %s/agent.sock to the server", m->plan->run_dir);
-    return 0;
+    m->handles[BOX_HANDLE_LISTEN] = TAKE_FD(m->kit->sock);
+    return kit_place_socket(m->kit, m->plan->id, err);
 }
 
 static int make_cgroups(struct making *m, struct err *err)
@@ -86,11 +46,9 @@ static int make_cgroups(struct making *m, struct err *err)
     return 0;
 }
 
-static int make_network(struct making *m, struct err *err)
+static int begin_network(struct making *m, struct err *err)
 {
-    int rc = net_host_sandbox(m->host->net, m->plan->slot, m->plan->allow_internet,
-                              &m->handles[BOX_HANDLE_NETNS], err);
-    return rc < 0 ? rc : network_begin(m->host, m->box, m->network, err);
+    return network_begin(m->host, m->box, m->network, err);
 }
 
 static int make_mounts(struct making *m, struct err *err)
@@ -129,8 +87,12 @@ static const struct {
     const char *name;
     int (*run)(struct making *m, struct err *err);
 } steps[] = {
-    {"directory", make_directory}, {"socket", make_socket}, {"cgroups", make_cgroups},
-    {"network", make_network},     {"mounts", make_mounts}, {"zygote", ask_zygote},
+    {"place directory", place_directory},
+    {"place socket", place_socket},
+    {"network policy", begin_network},
+    {"cgroups", make_cgroups},
+    {"mounts", make_mounts},
+    {"zygote", ask_zygote},
 };
 
 static int run_steps(struct making *m, struct err *err)
@@ -161,20 +123,98 @@ static int check_new(struct box_host *host, const struct box_spec *spec, struct 
 int box_host_plan(struct box_host *host, const struct box_spec *spec, struct box_plan *ret,
                   struct err *err)
 {
-    int slot = uidslots_take(host->slots);
-    if (slot < 0)
-        return err_set(err, ERR_EXHAUSTED, 0, "all %d sandboxes of this server are in use",
-                       BOX_SLOTS);
-    uidslots_release(host->slots, (unsigned)slot);
-    return box_plan_make(&host->layout, spec, (unsigned)slot, ret, err);
+    unsigned slot = 0;
+    if (spec->allow_internet && host->kits) {
+        slot = host->kits->slot;
+    } else {
+        int free_slot = uidslots_take(host->slots);
+        if (free_slot >= 0) {
+            slot = (unsigned)free_slot;
+            uidslots_release(host->slots, slot);
+        }
+    }
+    return box_plan_make(&host->layout, spec, slot, ret, err);
 }
 
 static void keep_limits(struct box_record *record, const struct box_plan *plan)
 {
-    record->slot = plan->slot;
     record->limits = plan->limits;
     record->allow_internet = plan->allow_internet;
     snprintf(record->template_name, sizeof record->template_name, "%s", plan->template_name);
+}
+
+static void making_free(struct making *m)
+{
+    free(m->plan);
+    free(m->network);
+    free(m->config);
+    free(m);
+}
+
+/* With a kit there is nothing to wait for any more: everything up to the question to the zygote. */
+static int carry_out(struct making *m, struct kit *kit, struct err *err)
+{
+    struct box_host *host = m->host;
+    struct box *box = m->box;
+    m->kit = kit;
+    box->slot = box->record.slot = kit->slot;
+    box_plan_move(&host->layout, m->plan, kit->slot);
+    if (host->options.tamper)
+        host->options.tamper(m->plan);
+    m->handles[BOX_HANDLE_NETNS] = TAKE_FD(kit->netns);
+    int rc = run_steps(m, err);
+    m->handles[BOX_HANDLE_USERNS] = -1; /* the slot's */
+    for (size_t i = 0; i < BOX_HANDLES; i++)
+        fd_closep(&m->handles[i]);
+    if (rc < 0)
+        kit_discard(kit, false);
+    else
+        free(kit);
+    return rc;
+}
+
+void making_continue(struct making *m, struct kit *kit)
+{
+    struct box_host *host = m->host;
+    struct box *box = m->box;
+    box->making = NULL;
+    int rc = 0;
+    if (kit->err.code != ERR_OK || box->state == BOX_ENDING) {
+        box->failure = kit->err;
+        kit_discard(kit, true);
+        rc = -ECANCELED;
+    } else {
+        rc = carry_out(m, kit, &box->failure);
+    }
+    making_free(m);
+    if (host->closing)
+        host_free_box(host, box);
+    else if (rc < 0)
+        host_box_over(host, box);
+}
+
+static struct making *making_new(struct box_host *host, const struct box_spec *spec,
+                                 struct box_plan *plan, const char *config, size_t config_len)
+{
+    struct box *box = host_new_box(host, plan->id, BOX_NO_SLOT);
+    box->state = BOX_STARTING;
+    keep_limits(&box->record, plan);
+    host->starting++;
+    struct making *m = xcalloc(1, sizeof *m);
+    m->host = host;
+    m->box = box;
+    m->plan = plan;
+    if (box_network_restricts(spec->network)) {
+        m->network = xmalloc(sizeof *m->network);
+        *m->network = *spec->network;
+    }
+    m->config = xmalloc(config_len + 1);
+    memcpy(m->config, config, config_len);
+    plan->inside.config_len = (uint32_t)config_len;
+    for (size_t i = 0; i < BOX_HANDLES; i++)
+        m->handles[i] = -1;
+    box->making = m;
+    return m;
 }
 
 int box_create(struct box_host *host, const struct box_spec *spec, const char *config,
@@ -183,28 +223,23 @@ int box_create(struct box_host *host, const struct box_spec *spec, const char *c
     if (config_len > BOX_CONFIG_MAX)
         return err_set(err, ERR_TOO_LARGE, 0, "configuration of sandbox %s", spec->id);
     _cleanup_free_ struct box_plan *plan = xmalloc(sizeof *plan);
-    int rc = box_host_plan(host, spec, plan, err);
+    int rc = box_plan_make(&host->layout, spec, 0, plan, err);
     if (rc == 0)
         rc = check_new(host, spec, err);
     if (rc < 0)
         return rc;
-    plan->inside.config_len = (uint32_t)config_len;
-    if (host->options.tamper)
-        host->options.tamper(plan);
-    int slot = uidslots_take(host->slots);
-    struct box *box = host_new_box(host, spec->id, (unsigned)slot);
-    box->state = BOX_STARTING;
+    struct making *m = making_new(host, spec, TAKE_PTR(plan), config, config_len);
+    struct box *box = m->box;
     box->owner = owner;
-    keep_limits(&box->record, plan);
-    host->starting++;
-    struct making making = {
-        .host = host, .box = box, .plan = plan, .network = spec->network, .config = config};
-    for (size_t i = 0; i < BOX_HANDLES; i++)
-        making.handles[i] = -1;
-    rc = run_steps(&making, err);
-    making.handles[BOX_HANDLE_USERNS] = -1; /* the slot's */
-    for (size_t i = 0; i < BOX_HANDLES; i++)
-        fd_closep(&making.handles[i]);
+    struct kit *kit;
+    rc = kit_get(host, m, spec->allow_internet, &kit, err);
+    if (rc > 0) {
+        box->making = NULL;
+        rc = carry_out(m, kit, err);
+        making_free(m);
+    } else if (rc < 0) {
+        making_free(m);
+    }
     if (rc < 0) {
         host_retire(host, box);
         return rc;

@@ -2,9 +2,12 @@
 /* What the files of the namespaces backend share about the host and its sandboxes. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "box/box.h"
 #include "box/network.h"
 #include "box/ns/cgroup.h"
+#include "box/ns/kit.h"
 #include "box/ns/net.h"
 #include "box/ns/uidslot.h"
 #include "box/ns/zygote.h"
@@ -19,21 +22,24 @@ enum box_state {
 };
 
 /* One thing to poll for. */
-enum watch_kind { WATCH_ZYGOTE, WATCH_WORKER, WATCH_STATUS, WATCH_PID };
+enum watch_kind { WATCH_ZYGOTE, WATCH_WORKER, WATCH_MAKER, WATCH_STATUS, WATCH_PID };
 struct watch {
     enum watch_kind kind;
     struct box *box;
 };
 
+enum { BOX_NO_SLOT = BOX_SLOTS };
+
 struct box {
     struct box *next, **link; /* in host->boxes */
     char id[BOX_ID_MAX + 1];
     enum box_state state;
-    unsigned slot;
-    struct box_record record; /* what goes to disk */
+    unsigned slot;               /* BOX_NO_SLOT: none */
+    struct making *making;       /* while it waits for a kit */
+    struct box_record record;    /* what goes to disk */
     struct box_network *network; /* what it may reach; NULL: no restrictions */
-    uint64_t serial;          /* of the question to the zygote */
-    pid_t pid;                /* 0 until the zygote has answered */
+    uint64_t serial;             /* of the question to the zygote */
+    pid_t pid;                   /* 0 until the zygote has answered */
     int pidfd;
     int status_fd; /* until the child has spoken */
     int dir_fd;    /* sandbox directory, while it is being made */
@@ -63,14 +69,20 @@ struct box_host {
     struct box_layout layout;
     char boot[BOX_BOOT_ID_SIZE];
     int epoll_fd;
-    int sandboxes_fd, trash_fd, layers_fd, run_fd, templates_fd;
+    int sandboxes_fd, trash_fd, layers_fd, run_fd, templates_fd, ready_fd, run_ready_fd;
     int image_fd, filter_fd;
     struct cgroup_host *cgroups;
     struct net_host *net;
     struct uidslots *slots;
-    struct worker *worker;
+    struct worker *worker; /* removes */
+    struct worker *maker;  /* of kits */
+    struct kit *kits;      /* ready */
+    struct kit *coming;    /* being made for nobody in particular, the first one first */
+    size_t kits_ready, kits_coming, kits_awaited;
+    uint64_t last_kit;
+    atomic_bool closing;
     struct zygote zygote;
-    struct watch zygote_watch, worker_watch;
+    struct watch zygote_watch, worker_watch, maker_watch;
     struct layer *layers;
     struct box *boxes;
     uint64_t last_serial;
@@ -88,8 +100,14 @@ void host_unwatch(struct box_host *host, int *fd);
 void host_retire(struct box_host *host, struct box *box);
 /* The same for an id that there is no box for. */
 void host_remove_remains(struct box_host *host, const char *id);
+/* A sandbox that has ended or could not be made: retires it and says so. */
+void host_box_over(struct box_host *host, struct box *box);
 /* The zygote that creations ask, started anew if it has ended. */
 int host_need_zygote(struct box_host *host, struct err *err);
+
+/* create.c: the creation goes on with the kit, which is its own from here on, or ends because of
+ * what is in kit->err. */
+void making_continue(struct making *making, struct kit *kit);
 
 /* adopt.c: at start. */
 int adopt_all(struct box_host *host, struct err *err);

@@ -66,6 +66,9 @@ void host_unwatch(struct box_host *host, int *fd)
 
 /* ---- removing what is dead ---- */
 
+/* Removals are nobody's hurry unless they pile up. */
+enum { REMOVALS_IDLE_MAX = 32 };
+
 struct removal {
     struct worker_job job;
     struct box_host *host;
@@ -116,6 +119,8 @@ static void removal_done(struct worker_job *job)
 {
     struct removal *r = CONTAINER_OF(job, struct removal, job);
     r->host->removing--;
+    if (r->host->removing <= REMOVALS_IDLE_MAX / 2)
+        worker_set_idle(r->host->worker, true);
     host_free_box(r->host, r->box);
     if (r->host->events.removed)
         r->host->events.removed(r->host->events.arg, r->id, r->err.code == ERR_OK ? NULL : &r->err);
@@ -131,13 +136,14 @@ static void begin_removal(struct box_host *host, struct box *box)
     r->box = box;
     snprintf(r->id, sizeof r->id, "%s", box->id);
     host->removing++;
+    worker_set_idle(host->worker, host->removing <= REMOVALS_IDLE_MAX);
     worker_add(host->worker, &r->job);
 }
 
 void host_remove_remains(struct box_host *host, const char *id)
 {
     /* In the list, so that the id is not given away before it is free. */
-    begin_removal(host, host_new_box(host, id, 0));
+    begin_removal(host, host_new_box(host, id, BOX_NO_SLOT));
 }
 
 void host_retire(struct box_host *host, struct box *box)
@@ -147,14 +153,17 @@ void host_retire(struct box_host *host, struct box *box)
     host_unwatch(host, &box->pidfd);
     host_unwatch(host, &box->status_fd);
     fd_closep(&box->dir_fd);
-    net_host_release(host->net, box->slot);
-    uidslots_release(host->slots, box->slot);
+    if (box->slot != BOX_NO_SLOT) {
+        net_host_release(host->net, box->slot);
+        uidslots_release(host->slots, box->slot);
+        box->slot = BOX_NO_SLOT;
+    }
     begin_removal(host, box);
 }
 
 /* ---- events ---- */
 
-static void box_over(struct box_host *host, struct box *box)
+void host_box_over(struct box_host *host, struct box *box)
 {
     bool ran = box->ran;
     host_retire(host, box);
@@ -175,7 +184,7 @@ static void fail(struct box_host *host, struct box *box)
     if (box->pidfd < 0) {
         /* The child, if there is one, finds nobody at the other end of its status pipe and ends by
          * itself; until then its groups cannot be removed, so that it is not forgotten. */
-        box_over(host, box);
+        host_box_over(host, box);
         return;
     }
     syscall(SYS_pidfd_send_signal, box->pidfd, SIGKILL, NULL, 0);
@@ -224,7 +233,7 @@ static void on_born(struct box_host *host, const struct box_born *born, int pidf
         fd_closep(&pidfd);
         if (box) {
             err_os(&box->failure, born->os, "clone");
-            box_over(host, box);
+            host_box_over(host, box);
         }
         return;
     }
@@ -235,7 +244,7 @@ static void on_born(struct box_host *host, const struct box_born *born, int pidf
     if (host_watch(host, pidfd, &box->pid_watch, err) < 0) {
         fail(host, box);
         fd_closep(&box->pidfd);
-        box_over(host, box);
+        host_box_over(host, box);
     } else if (box->state == BOX_ENDING || adopt_record_prepare(host, box, err) < 0) {
         fail(host, box);
     } else {
@@ -255,10 +264,11 @@ static void on_zygote(struct box_host *host)
     /* The next creation starts a new one; those under way without an answer are lost. */
     for (struct box *box = host->boxes, *next; box; box = next) {
         next = box->next;
-        if ((box->state == BOX_STARTING || box->state == BOX_ENDING) && box->pidfd < 0) {
+        bool asked = box->state == BOX_STARTING || box->state == BOX_ENDING;
+        if (asked && !box->making && box->pidfd < 0) {
             if (box->failure.code == ERR_OK && !box->asked)
                 err_set(&box->failure, ERR_UNAVAILABLE, 0, "the zygote ended");
-            box_over(host, box);
+            host_box_over(host, box);
         }
     }
 }
@@ -288,14 +298,19 @@ void box_host_step(struct box_host *host)
         case WATCH_WORKER:
             worker_collect(host->worker);
             break;
+        case WATCH_MAKER:
+            worker_collect(host->maker);
+            break;
         case WATCH_STATUS:
             on_status(host, watch->box);
             break;
         case WATCH_PID:
-            box_over(host, watch->box);
+            host_box_over(host, watch->box);
             break;
         }
     }
+    if (host->starting == 0)
+        kits_refill(host);
 }
 
 int box_host_fd(const struct box_host *host)
@@ -347,10 +362,14 @@ static int open_dirs(struct box_host *host, struct err *err)
     if (rc == 0)
         rc = open_below(o->state_dir, "layers", 0700, &host->layers_fd, err);
     if (rc == 0)
+        rc = open_below(o->state_dir, "ready", 0700, &host->ready_fd, err);
+    if (rc == 0)
+        rc = open_below(o->run_dir, ".ready", 0700, &host->run_ready_fd, err);
+    if (rc == 0)
         rc = open_below(o->run_dir, NULL, 0755, &host->run_fd, err);
     if (rc < 0)
         return rc;
-    spread(host->sandboxes_fd);
+    spread(host->ready_fd);
     host->templates_fd = open(o->templates_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (host->templates_fd < 0)
         return err_os(err, errno, "templates directory %s", o->templates_dir);
@@ -421,6 +440,7 @@ int box_host_open(const struct box_host_options *options, const struct box_event
     host->options = *options;
     host->events = *events;
     host->sandboxes_fd = host->trash_fd = host->layers_fd = host->run_fd = host->templates_fd = -1;
+    host->ready_fd = host->run_ready_fd = -1;
     host->image_fd = host->filter_fd = host->zygote.sock = -1;
     host->slots = uidslots_new(options->instance);
     fill_layout(host);
@@ -437,11 +457,14 @@ int box_host_open(const struct box_host_options *options, const struct box_event
     if (rc == 0)
         rc = net_host_start(host->net, err);
     if (rc == 0)
+        rc = kits_open(host, err);
+    if (rc == 0)
         rc = host_need_zygote(host, err);
     if (rc < 0) {
         box_host_close(host);
         return rc;
     }
+    kits_refill(host);
     *ret = host;
     return 0;
 }
@@ -454,8 +477,10 @@ void box_host_close(struct box_host *host)
     for (struct box *box = host->boxes; box; box = box->next)
         if (!box->ran && box->pidfd >= 0)
             syscall(SYS_pidfd_send_signal, box->pidfd, SIGKILL, NULL, 0);
+    kits_close(host);
     /* Its last jobs report here, so the host must still be whole. */
     worker_free(host->worker);
+    unlinkat(host->run_fd, ".ready", AT_REMOVEDIR);
     bool any = host->boxes;
     while (host->boxes)
         host_free_box(host, host->boxes);
@@ -467,7 +492,8 @@ void box_host_close(struct box_host *host)
     cgroup_host_close(host->cgroups, !any);
     uidslots_free(host->slots);
     int *const fds[] = {&host->epoll_fd, &host->sandboxes_fd, &host->trash_fd, &host->layers_fd,
-                        &host->run_fd,   &host->templates_fd, &host->image_fd, &host->filter_fd};
+                        &host->run_fd,   &host->templates_fd, &host->image_fd, &host->filter_fd,
+                        &host->ready_fd, &host->run_ready_fd};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         fd_closep(fds[i]);
     free(host);

@@ -4,6 +4,7 @@
 
 #include <net/if.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/str.h"
 #include "box/network.h"
@@ -45,9 +46,13 @@ struct net_host {
     uint16_t generation;   /* of the next pair's name */
     uint32_t next_mark;
     struct net_slot slots[NET_SLOTS];
+    pthread_mutex_t rules; /* for nft_sock, slots and next_mark */
 
     pthread_t thread;
-    pthread_mutex_t lock;
+    pid_t tid;
+    atomic_bool idle;     /* sandboxes are made at idle priority */
+    pthread_mutex_t turn; /* whose job it is */
+    pthread_mutex_t lock; /* for what follows */
     pthread_cond_t done;
     int wake_fd;  /* tells the thread of a job, or of the end */
     net_job *job; /* to be done, NULL when idle */
@@ -57,7 +62,7 @@ struct net_host {
     bool stop;
 };
 
-/* net_policy.c: all in the thread, or while it is idle. */
+/* net_policy.c: in any thread. */
 /* The rules anew, with all slots as they are known. */
 int net_policy_load(struct net_host *host, struct err *err);
 /* The slot's sandbox has a link now; its policy, if there is one, comes into force with it. */

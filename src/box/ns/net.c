@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -100,9 +101,38 @@ static void wait_for_work(struct net_host *host)
         refresh_after_change(host);
 }
 
+static void set_priority(pid_t tid, int policy)
+{
+    const struct sched_param none = {0};
+    /* Nothing depends on its success. */
+    (void)sched_setscheduler(tid, policy, &none);
+}
+
+/* Around what holds no lock of ours: nobody may wait for one whose holder gets no processor. */
+static void begin_idle(const struct net_host *host)
+{
+    if (host->idle)
+        set_priority(0, SCHED_IDLE);
+    if (!host->idle) /* hurried in between */
+        set_priority(0, SCHED_OTHER);
+}
+
+static void end_idle(void)
+{
+    set_priority(0, SCHED_OTHER);
+}
+
+void net_host_set_idle(struct net_host *host, bool idle)
+{
+    host->idle = idle;
+    if (!idle)
+        set_priority(host->tid, SCHED_OTHER);
+}
+
 static void *worker(void *argument)
 {
     struct net_host *host = argument;
+    host->tid = gettid();
     for (;;) {
         pthread_mutex_lock(&host->lock);
         net_job *job = host->job;
@@ -133,6 +163,7 @@ static void wake(const struct net_host *host)
 
 static int run_job(struct net_host *host, net_job *job, void *argument, struct err *err)
 {
+    pthread_mutex_lock(&host->turn);
     pthread_mutex_lock(&host->lock);
     host->argument = argument;
     host->err = err;
@@ -142,6 +173,7 @@ static int run_job(struct net_host *host, net_job *job, void *argument, struct e
         pthread_cond_wait(&host->done, &host->lock);
     int r = host->result;
     pthread_mutex_unlock(&host->lock);
+    pthread_mutex_unlock(&host->turn);
     return r;
 }
 
@@ -389,6 +421,7 @@ static int connect_namespace(struct net_host *host, struct sandbox_job *job, str
     r = netlink_link_settle(host->route_sock, job->link);
     if (r < 0)
         return err_os(err, -r, "wait for %s", job->link);
+    end_idle();
     return net_policy_enter(host, job->slot, err);
 }
 
@@ -396,9 +429,11 @@ static int connect_namespace(struct net_host *host, struct sandbox_job *job, str
 static int sandbox_job(struct net_host *host, void *argument, struct err *err)
 {
     struct sandbox_job *job = argument;
+    begin_idle(host);
     int r = make_namespace(host, job, err);
     if (r == 0)
         r = job->internet ? connect_namespace(host, job, err) : set_inside_end(host, job, err);
+    end_idle();
     fd_closep(&job->inside_sock);
     if (r < 0)
         fd_closep(&job->netns);
@@ -524,6 +559,8 @@ int net_host_open(const struct net_options *options, struct net_host **ret, stru
     random_bytes(&host->next_mark, sizeof(host->next_mark));
     host->home = host->route_sock = host->nft_sock = host->monitor_sock = -1;
     pthread_mutex_init(&host->lock, NULL);
+    pthread_mutex_init(&host->turn, NULL);
+    pthread_mutex_init(&host->rules, NULL);
     pthread_cond_init(&host->done, NULL);
     host->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     r = host->wake_fd < 0 ? err_os(err, errno, "eventfd") : start_worker(host, err);
@@ -560,6 +597,8 @@ void net_host_close(struct net_host *host, bool remove_rules)
     pthread_join(host->thread, NULL);
     pthread_cond_destroy(&host->done);
     pthread_mutex_destroy(&host->lock);
+    pthread_mutex_destroy(&host->turn);
+    pthread_mutex_destroy(&host->rules);
     int *const fds[] = {&host->wake_fd, &host->route_sock, &host->nft_sock, &host->monitor_sock,
                         &host->home};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)

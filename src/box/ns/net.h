@@ -13,7 +13,8 @@
  * Other tables stay as they are, and their word counts too: a forward chain elsewhere whose policy
  * is drop (Docker makes one) stops sandboxes; struct net_facts names it.
  *
- * Not thread-safe. All calls need root; the namespaces made belong to the user namespace of the
+ * net_host_sandbox, net_host_mark, net_host_policy, net_host_release and net_host_set_idle may be
+ * called by any thread, for different slots; the rest is not thread-safe. All calls need root; the namespaces made belong to the user namespace of the
  * caller, so that nothing inside a sandbox can reconfigure them. */
 #pragma once
 
@@ -82,6 +83,10 @@ int net_host_start(struct net_host *host, struct err *err);
  * namespace is never changed. */
 int net_host_sandbox(struct net_host *host, unsigned slot, bool allow_internet, int *ret_netns_fd,
                      struct err *err);
+
+/* From now on (a sandbox being made included) namespaces are made when nothing else wants a
+ * processor; or as usual, which is also the state at first. */
+void net_host_set_idle(struct net_host *host, bool idle);
 
 /* Gives a namespace that was made without internet its link, as above. */
 int net_host_connect(struct net_host *host, unsigned slot, int netns_fd, struct err *err);

@@ -59,7 +59,7 @@ static struct box_network *copy(const struct box_network *network)
     return mine;
 }
 
-int net_policy_load(struct net_host *host, struct err *err)
+static int load(struct net_host *host, struct err *err)
 {
     const struct net_options *options = &host->options;
     _cleanup_free_ struct nft_member *members = xcalloc(NET_SLOTS, sizeof(*members));
@@ -89,6 +89,14 @@ int net_policy_load(struct net_host *host, struct err *err)
     else
         r = nft_load(buf_ptr(&text), buf_len(&text), err);
     buf_done(&text);
+    return r;
+}
+
+int net_policy_load(struct net_host *host, struct err *err)
+{
+    pthread_mutex_lock(&host->rules);
+    int r = load(host, err);
+    pthread_mutex_unlock(&host->rules);
     return r;
 }
 
@@ -169,7 +177,7 @@ static bool cut_flow(void *arg, const struct conntrack_flow *flow)
 }
 
 /* The slot becomes what *next says; next->network changes owner, also on failure. What was there
- * stays on failure. */
+ * stays on failure. With the lock held. */
 static int replace(struct net_host *host, unsigned slot, struct net_slot next, struct err *err)
 {
     struct net_slot *now = &host->slots[slot], before = *now;
@@ -188,7 +196,7 @@ static int replace(struct net_host *host, unsigned slot, struct net_slot next, s
     nft_change_done(&change);
     *now = next;
     if (r == -ENOENT || r == -EEXIST)
-        r = net_policy_load(host, err);
+        r = load(host, err);
     if (r < 0)
         *now = before;
     free(r < 0 ? next.network : before.network);
@@ -197,8 +205,11 @@ static int replace(struct net_host *host, unsigned slot, struct net_slot next, s
 
 int net_policy_enter(struct net_host *host, unsigned slot, struct err *err)
 {
+    pthread_mutex_lock(&host->rules);
     uint32_t mark = (uint32_t)MARK_TAG << 24 | (++host->next_mark & 0xffffff);
-    return replace(host, slot, (struct net_slot){mark, copy(host->slots[slot].network)}, err);
+    int r = replace(host, slot, (struct net_slot){mark, copy(host->slots[slot].network)}, err);
+    pthread_mutex_unlock(&host->rules);
+    return r;
 }
 
 int net_host_policy(struct net_host *host, unsigned slot, const struct box_network *network,
@@ -208,12 +219,14 @@ int net_host_policy(struct net_host *host, unsigned slot, const struct box_netwo
     if (nft_is_relayed(network) && host->options.relay.https == 0)
         return err_set(err, ERR_UNIMPLEMENTED, 0, "network: there is no relay for rules on names");
     struct err reason;
+    pthread_mutex_lock(&host->rules);
     struct net_slot next = {host->slots[slot].mark, copy(network)};
     int r = replace(host, slot, next, &reason);
     /* Rules stop what the sandbox sends; what is sent to it comes as long as it is tracked. */
     struct cut cut = {host, host->slots[slot].network};
     if (r == 0 && !fresh && cut.network != NULL)
         r = conntrack_remove(host->nft_sock, address_of(host, slot), cut_flow, &cut, &reason);
+    pthread_mutex_unlock(&host->rules);
     if (r == 0)
         return 0;
     err_set(err, reason.os == ENOMEM || reason.os == ENOBUFS ? ERR_UNAVAILABLE : ERR_INTERNAL,
@@ -241,9 +254,10 @@ void net_host_release(struct net_host *host, unsigned slot)
      * takes it along, and a new pair of the slot has another name and replaces the route. */
     assert(slot < NET_SLOTS);
     struct net_slot none = {0};
-    if (host->slots[slot].mark == 0 && host->slots[slot].network == NULL)
-        return;
-    if (replace(host, slot, none, NULL) == 0)
-        return;
-    /* Then the next change of this slot, which is due before anybody uses it, repairs that. */
+    pthread_mutex_lock(&host->rules);
+    if (host->slots[slot].mark != 0 || host->slots[slot].network != NULL)
+        (void)replace(host, slot, none, NULL);
+    pthread_mutex_unlock(&host->rules);
+    /* If that failed, the next change of this slot repairs it, and that is due before anybody uses
+     * it. */
 }

@@ -154,6 +154,16 @@ int box_plan_make(const struct box_layout *layout, const struct box_spec *spec, 
     return 0;
 }
 
+void box_plan_move(const struct box_layout *layout, struct box_plan *plan, unsigned slot)
+{
+    assert(slot < BOX_SLOTS);
+    uint32_t config_len = plan->inside.config_len;
+    plan->slot = slot;
+    memset(&plan->inside, 0, sizeof plan->inside);
+    plan_inside(layout, plan);
+    plan->inside.config_len = config_len;
+}
+
 static const struct {
     uint64_t flag;
     const char *name;

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kits: made in a thread of their own, handed out and thrown away by the host's. */
+#include "box/ns/kit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "box/ns/host-internal.h"
+#include "box/remove.h"
+
+enum { SOCKET_BACKLOG = 512 };
+
+/* ---- in the thread: touches the kit, the slot's user namespace and the network only ---- */
+
+static int make_directory(struct kit *kit, struct err *err)
+{
+    struct box_host *host = kit->host;
+    if (mkdirat(host->ready_fd, kit->name, 0700) < 0)
+        return err_os(err, errno, "make the directory");
+    _cleanup_close_ int dir =
+        openat(host->ready_fd, kit->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (dir < 0 || mkdirat(dir, "upper", 0755) < 0 || mkdirat(dir, "work", 0700) < 0)
+        return err_os(err, errno, "fill the directory");
+    return 0;
+}
+
+/* Bound through the directory's descriptor: socket paths are limited to 107 bytes. */
+static int bind_socket(int dir, int sock)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/agent.sock", dir);
+    if (bind(sock, (struct sockaddr *)&address, sizeof address) < 0)
+        return -errno;
+    return 0;
+}
+
+static int make_socket(struct kit *kit, struct err *err)
+{
+    struct box_host *host = kit->host;
+    if (mkdirat(host->run_ready_fd, kit->name, 0700) < 0)
+        return err_os(err, errno, "make the socket's directory");
+    _cleanup_close_ int dir =
+        openat(host->run_ready_fd, kit->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    kit->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (dir < 0 || kit->sock < 0)
+        return err_os(err, errno, "open the socket's directory");
+    int rc = bind_socket(dir, kit->sock);
+    if (rc < 0)
+        return err_os(err, -rc, "bind agent.sock");
+    /* The directory it is in now is root's alone: the server reaches it when it is in its place. */
+    gid_t gid = host->options.server_gid;
+    if (fchownat(dir, "agent.sock", 0, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchmodat(dir, "agent.sock", 0660, 0) < 0 || fchown(dir, 0, gid) < 0 ||
+        fchmod(dir, 0750) < 0 || listen(kit->sock, SOCKET_BACKLOG) < 0)
+        return err_os(err, errno, "open agent.sock to the server");
+    return 0;
+}
+
+static int make_ids(struct kit *kit, struct err *err)
+{
+    int userns; /* stays the slot's */
+    return uidslots_userns(kit->host->slots, kit->slot, &userns, err);
+}
+
+static int make_network(struct kit *kit, struct err *err)
+{
+    return net_host_sandbox(kit->host->net, kit->slot, kit->internet, &kit->netns, err);
+}
+
+static const struct {
+    const char *name;
+    int (*run)(struct kit *kit, struct err *err);
+} steps[] = {{"directory", make_directory},
+             {"socket", make_socket},
+             {"user namespace", make_ids},
+             {"network", make_network}};
+
+static void kit_run(struct worker_job *job)
+{
+    struct kit *kit = CONTAINER_OF(job, struct kit, job);
+    const char *fail_step = kit->host->options.fail_step;
+    if (kit->host->closing) {
+        err_set(&kit->err, ERR_CANCELED, 0, "the host is closed");
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        int rc = steps[i].run(kit, &kit->err);
+        if (rc == 0 && fail_step && strcmp(fail_step, steps[i].name) == 0)
+            rc = err_set(&kit->err, ERR_INTERNAL, EIO, "told to fail");
+        if (rc < 0) {
+            err_wrap(&kit->err, steps[i].name);
+            return;
+        }
+    }
+}
+
+/* ---- in the host's thread ---- */
+
+static void set_idle(struct box_host *host, bool idle)
+{
+    worker_set_idle(host->maker, idle);
+    net_host_set_idle(host->net, idle);
+}
+
+static struct kit **find_coming(struct box_host *host, const struct kit *kit)
+{
+    struct kit **link = &host->coming;
+    while (*link && *link != kit)
+        link = &(*link)->next;
+    return link;
+}
+
+static void kit_done(struct worker_job *job)
+{
+    struct kit *kit = CONTAINER_OF(job, struct kit, job);
+    struct box_host *host = kit->host;
+    struct making *making = kit->making;
+    host->kits_coming--;
+    if (making) {
+        if (--host->kits_awaited == 0)
+            set_idle(host, true);
+        making_continue(making, kit);
+        return;
+    }
+    *find_coming(host, kit) = kit->next;
+    if (kit->err.code == ERR_OK && !host->closing) {
+        kit->next = host->kits;
+        host->kits = kit;
+        host->kits_ready++;
+    } else {
+        /* What it failed for will be said to the next who wants one and waits for it. */
+        kit_discard(kit, true);
+    }
+}
+
+static struct kit *kit_new(struct box_host *host, bool internet, struct err *err)
+{
+    int slot = uidslots_take(host->slots);
+    if (slot < 0) {
+        err_set(err, ERR_EXHAUSTED, 0, "all %d sandboxes of this server are in use", BOX_SLOTS);
+        return NULL;
+    }
+    struct kit *kit = xcalloc(1, sizeof *kit);
+    kit->job = (struct worker_job){kit_run, kit_done, NULL};
+    kit->host = host;
+    kit->slot = (unsigned)slot;
+    kit->internet = internet;
+    kit->sock = kit->netns = -1;
+    snprintf(kit->name, sizeof kit->name, "%llu", (unsigned long long)++host->last_kit);
+    host->kits_coming++;
+    return kit;
+}
+
+static struct kit *take_ready(struct box_host *host)
+{
+    struct kit *kit = host->kits;
+    if (kit) {
+        host->kits = kit->next;
+        host->kits_ready--;
+    }
+    return kit;
+}
+
+/* Has the creation wait for a kit: for one that is coming already, or else for a new one. */
+static int order(struct box_host *host, struct making *making, bool internet, struct err *err)
+{
+    struct kit *kit = internet ? host->coming : NULL;
+    if (kit) {
+        host->coming = kit->next;
+    } else {
+        kit = kit_new(host, internet, err);
+        if (!kit && host->kits) {
+            /* The last slots are those of kits that do not fit. */
+            kit_discard(take_ready(host), true);
+            kit = kit_new(host, internet, err);
+        }
+        if (!kit)
+            return -EAGAIN;
+        worker_add_first(host->maker, &kit->job);
+    }
+    kit->making = making;
+    host->kits_awaited++;
+    set_idle(host, false);
+    return 0;
+}
+
+int kit_get(struct box_host *host, struct making *making, bool internet, struct kit **ret,
+            struct err *err)
+{
+    struct kit *kit = internet ? take_ready(host) : NULL;
+    if (!kit)
+        return order(host, making, internet, err);
+    *ret = kit;
+    return 1;
+}
+
+void kits_refill(struct box_host *host)
+{
+    /* Those that somebody waits for come first, and with them the processors are busy enough. */
+    while (!host->closing && host->kits_awaited == 0 &&
+           host->kits_ready + host->kits_coming < host->options.net_pool) {
+        struct kit *kit = kit_new(host, true, NULL);
+        if (!kit)
+            return;
+        *find_coming(host, NULL) = kit;
+        worker_add(host->maker, &kit->job);
+    }
+}
+
+int kit_place_directory(struct kit *kit, const char *id, int *ret_dir, struct err *err)
+{
+    struct box_host *host = kit->host;
+    if (renameat2(host->ready_fd, kit->name, host->sandboxes_fd, id, RENAME_NOREPLACE) < 0)
+        return err_os(err, errno, "move to sandboxes/%s", id);
+    *ret_dir = openat(host->sandboxes_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return *ret_dir < 0 ? err_os(err, errno, "open sandboxes/%s", id) : 0;
+}
+
+int kit_place_socket(struct kit *kit, const char *id, struct err *err)
+{
+    struct box_host *host = kit->host;
+    if (renameat2(host->run_ready_fd, kit->name, host->run_fd, id, RENAME_NOREPLACE) < 0)
+        return err_os(err, errno, "move %s/agent.sock into the run directory", id);
+    return 0;
+}
+
+/* ---- throwing away ---- */
+
+struct disposal {
+    struct worker_job job;
+    struct box_host *host;
+    char name[sizeof((struct kit *)NULL)->name];
+};
+
+static void disposal_run(struct worker_job *job)
+{
+    struct disposal *d = CONTAINER_OF(job, struct disposal, job);
+    /* What was placed is not here any more. What cannot be removed now is found at the next start. */
+    remove_tree(d->host->ready_fd, d->name);
+    remove_tree(d->host->run_ready_fd, d->name);
+}
+
+static void disposal_done(struct worker_job *job)
+{
+    free(CONTAINER_OF(job, struct disposal, job));
+}
+
+void kit_discard(struct kit *kit, bool with_slot)
+{
+    if (!kit)
+        return;
+    struct box_host *host = kit->host;
+    fd_closep(&kit->sock);
+    fd_closep(&kit->netns);
+    if (with_slot) {
+        net_host_release(host->net, kit->slot);
+        uidslots_release(host->slots, kit->slot);
+    }
+    struct disposal *d = xcalloc(1, sizeof *d);
+    d->job = (struct worker_job){disposal_run, disposal_done, NULL};
+    d->host = host;
+    memcpy(d->name, kit->name, sizeof d->name);
+    worker_add(host->worker, &d->job);
+    free(kit);
+}
+
+/* ---- opening and closing ---- */
+
+static int empty(int dir, const char *what, struct err *err)
+{
+    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+    if (!stream) {
+        int os = errno;
+        fd_closep(&fd);
+        return err_os(err, os, "read %s", what);
+    }
+    int rc = 0;
+    for (struct dirent *entry; rc == 0 && (entry = readdir(stream));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            rc = remove_tree(dir, entry->d_name);
+    closedir(stream);
+    return rc < 0 ? err_os(err, -rc, "empty %s", what) : 0;
+}
+
+int kits_open(struct box_host *host, struct err *err)
+{
+    int rc = empty(host->ready_fd, "the state directory's ready/", err);
+    if (rc == 0)
+        rc = empty(host->run_ready_fd, "the run directory's .ready/", err);
+    if (rc < 0)
+        return rc;
+    host->maker = worker_new();
+    if (!host->maker)
+        return err_os(err, errno, "start the kits' thread");
+    set_idle(host, true);
+    host->maker_watch = (struct watch){WATCH_MAKER, NULL};
+    return host_watch(host, worker_fd(host->maker), &host->maker_watch, err);
+}
+
+void kits_close(struct box_host *host)
+{
+    host->closing = true;
+    worker_free(host->maker); /* its last jobs report here */
+    host->maker = NULL;
+    for (struct kit *kit; (kit = take_ready(host));)
+        kit_discard(kit, true);
+}
