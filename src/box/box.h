@@ -42,6 +42,8 @@ struct box_host_options {
     size_t net_pool;        /* kits (kit.h) kept ready: networks, directories; 0 is fine */
     bool keep_stderr;      /* init and agent keep our standard error: for development only */
 
+    unsigned weaken; /* for tests, see weaken.h: walls that are left out */
+
     /* For tests: change a plan before it is carried out; fail at a step of this name. */
     void (*tamper)(struct box_plan *plan);
     const char *fail_step;

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
+#include "box/weaken.h"
 #include "cli/command.h"
 #include "launcher/launcher.h"
 #include "server/config.h"
@@ -25,11 +27,25 @@ static int run_launcher(const struct supervisor_launcher *start)
         .ca_bundle = config->ca_bundle,
         .net_pool = config->net_pool,
     };
+    if (config->weaken)
+        box_weaken_parse(config->weaken, &options.weaken, NULL);
     for (size_t i = 0; i < config->dns_count; i++)
         if (inet_pton(AF_INET, config->dns[i], &options.dns[i]) == 1)
             options.dns_count++;
     log_setup("launcher", config->log_level);
     return launcher_main(&options);
+}
+
+/* An option that is not for users must not be had by accident, or through a configuration file. */
+static int check_weaken(const struct config *config, struct err *err)
+{
+    const char *allowed = getenv("CARREL_ALLOW_WEAKEN");
+    unsigned weaken;
+    if (!config->weaken)
+        return 0;
+    if (!allowed || strcmp(allowed, "1") != 0)
+        return err_set(err, ERR_DENIED, 0, "--weaken is for tests of carrel itself");
+    return box_weaken_parse(config->weaken, &weaken, err);
 }
 
 int command_serve(int argc, char **argv)
@@ -46,7 +62,7 @@ int command_serve(int argc, char **argv)
         config_print_help(stdout);
         return 0;
     }
-    if (config_load(&config, argc - 1, argv + 1, &err) < 0) {
+    if (config_load(&config, argc - 1, argv + 1, &err) < 0 || check_weaken(&config, &err) < 0) {
         fprintf(stderr, "carrel serve: %s\n", err.message);
         status = err_exit_status(err.code);
     } else {

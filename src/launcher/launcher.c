@@ -328,6 +328,7 @@ static int open_host(struct launcher *l, unsigned instance, struct err *err)
                                        .ca_bundle = o->ca_bundle,
                                        .net_pool = o->net_pool,
                                        .keep_stderr = o->keep_stderr,
+                                       .weaken = o->weaken,
                                        .tamper = o->tamper,
                                        .fail_step = o->fail_step};
     memcpy(options.dns, o->dns, sizeof options.dns);
@@ -403,6 +404,9 @@ static int run(struct launcher *l, struct err *err)
         rc = open_host(l, instance, err);
     if (rc < 0)
         return rc;
+    if (o->weaken)
+        log_error("THE WALLS OF THE SANDBOXES ARE TAKEN DOWN, for a test", "weaken=0x%x",
+                  o->weaken);
     log_info("launcher ready", "instance=%u", instance);
     if (o->ready_fd >= 0 && fd_write_all(o->ready_fd, "", 1) < 0)
         log_warning("nobody waits for the launcher", "fd=%d", o->ready_fd);

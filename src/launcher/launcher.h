@@ -30,6 +30,7 @@ struct launcher_options {
     bool keep_stderr; /* init and agent write to our standard error: for development only */
 
     /* For tests, see box/box.h. */
+    unsigned weaken;
     void (*tamper)(struct box_plan *plan);
     const char *fail_step;
 };

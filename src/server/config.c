@@ -27,8 +27,8 @@ struct option {
     size_t offset;
     const char *initial; /* default, as it would be given; NULL: none */
     const char *value;   /* what the help calls its value */
-    const char *help;
-    uint64_t min, max; /* of NUMBER */
+    const char *help;    /* NULL: not shown */
+    uint64_t min, max;   /* of NUMBER */
 };
 
 #define AT(member) offsetof(struct config, member)
@@ -61,6 +61,7 @@ static const struct option table[] = {
     {"stop-timeout", NUMBER, AT(stop_timeout), "5", "SECONDS",
      "how long a stop waits for running responses", 0, 3600},
     {"log-level", LEVEL, AT(log_level), "info", "LEVEL", "debug, info, warning or error"},
+    {"weaken", TEXT, AT(weaken), NULL, "LIST", NULL},
     {"ephemeral", FLAG, AT(ephemeral), NULL, NULL,
      "a stop kills all sandboxes and leaves nothing on the host"},
 };
@@ -351,6 +352,8 @@ void config_print_help(FILE *out)
 {
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         char head[64];
+        if (!table[i].help)
+            continue;
         snprintf(head, sizeof head, "--%s %s", table[i].name, table[i].value ? table[i].value : "");
         fprintf(out, "  %-26s %s", head, table[i].help);
         if (table[i].initial)

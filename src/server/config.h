@@ -20,6 +20,7 @@ enum {
 
 struct config {
     char *listen;    /* ADDR:PORT */
+    char *weaken;    /* names of box/weaken.h, for tests */
     char *state;     /* directory */
     char *run;       /* directory */
     char *templates; /* directory */

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "box/ns/host-internal.h"
+#include "box/weaken.h"
 
 struct making {
     struct box_host *host;
@@ -161,8 +162,9 @@ static int carry_out(struct making *m, struct kit *kit, struct err *err)
     box_plan_move(&host->layout, m->plan, kit->slot);
     if (host->options.tamper)
         host->options.tamper(m->plan);
+    int weakened = box_weaken_plan(host->options.weaken, m->plan, err);
     m->handles[BOX_HANDLE_NETNS] = TAKE_FD(kit->netns);
-    int rc = run_steps(m, err);
+    int rc = weakened < 0 ? weakened : run_steps(m, err);
     m->handles[BOX_HANDLE_USERNS] = -1; /* the slot's */
     for (size_t i = 0; i < BOX_HANDLES; i++)
         fd_closep(&m->handles[i]);

@@ -19,6 +19,8 @@ struct seccomp_filter {
 
 /* Compiles the filter for this machine's own ABI. */
 int seccomp_compile(struct seccomp_filter *ret, struct err *err);
+/* Makes it one that refuses nothing, for tests (box/weaken.h). */
+void seccomp_allow_all(struct seccomp_filter *filter);
 void seccomp_done(struct seccomp_filter *filter);
 
 /* What the policy says about a call, before its arguments. For tests and listings. */

@@ -19,14 +19,16 @@
 
 struct uidslots {
     unsigned instance;
+    bool identity;
     unsigned lowest; /* no slot below is free */
     bool used[BOX_SLOTS];
     int userns[BOX_SLOTS]; /* -1: not made yet */
 };
 
-struct uidslots *uidslots_new(unsigned instance)
+struct uidslots *uidslots_new(unsigned instance, bool identity)
 {
     struct uidslots *slots = xcalloc(1, sizeof *slots);
+    slots->identity = identity;
     slots->instance = instance;
     for (size_t i = 0; i < BOX_SLOTS; i++)
         slots->userns[i] = -1;
@@ -155,7 +157,8 @@ static int make(uint32_t base, int *ret, struct err *err)
 int uidslots_userns(struct uidslots *slots, unsigned slot, int *ret_fd, struct err *err)
 {
     if (slots->userns[slot] < 0) {
-        int rc = make(box_uid_base(slots->instance, slot), &slots->userns[slot], err);
+        uint32_t base = slots->identity ? 0 : box_uid_base(slots->instance, slot);
+        int rc = make(base, &slots->userns[slot], err);
         if (rc < 0)
             return rc;
     }

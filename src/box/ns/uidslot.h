@@ -8,7 +8,8 @@
 #include "box/plan.h"
 
 struct uidslots;
-struct uidslots *uidslots_new(unsigned instance);
+/* identity: ids are mapped to themselves, for tests (box/weaken.h). */
+struct uidslots *uidslots_new(unsigned instance, bool identity);
 void uidslots_free(struct uidslots *slots);
 
 /* The lowest free slot, now in use; -1 if all are. */
