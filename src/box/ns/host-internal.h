@@ -22,7 +22,14 @@ enum box_state {
 };
 
 /* One thing to poll for. */
-enum watch_kind { WATCH_ZYGOTE, WATCH_WORKER, WATCH_MAKER, WATCH_STATUS, WATCH_PID };
+enum watch_kind {
+    WATCH_ZYGOTE,
+    WATCH_WORKER,
+    WATCH_MAKER,
+    WATCH_PATIENCE,
+    WATCH_STATUS,
+    WATCH_PID
+};
 struct watch {
     enum watch_kind kind;
     struct box *box;
@@ -80,9 +87,10 @@ struct box_host {
     struct kit *coming;    /* being made for nobody in particular, the first one first */
     size_t kits_ready, kits_coming, kits_awaited;
     uint64_t last_kit;
+    int patience_fd; /* timer: when to make more */
     atomic_bool closing;
     struct zygote zygote;
-    struct watch zygote_watch, worker_watch, maker_watch;
+    struct watch zygote_watch, worker_watch, maker_watch, patience_watch;
     struct layer *layers;
     struct box *boxes;
     uint64_t last_serial;

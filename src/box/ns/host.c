@@ -147,10 +147,16 @@ void host_remove_remains(struct box_host *host, const char *id)
     begin_removal(host, host_new_box(host, id, BOX_NO_SLOT));
 }
 
+static void creation_over(struct box_host *host)
+{
+    if (--host->starting == 0)
+        kits_refill(host);
+}
+
 void host_retire(struct box_host *host, struct box *box)
 {
     if (!box->ran && host->starting)
-        host->starting--;
+        creation_over(host);
     host_unwatch(host, &box->pidfd);
     host_unwatch(host, &box->status_fd);
     fd_closep(&box->dir_fd);
@@ -202,7 +208,7 @@ static void maybe_running(struct box_host *host, struct box *box)
     fd_closep(&box->dir_fd);
     box->state = BOX_RUNNING;
     box->ran = true;
-    host->starting--;
+    creation_over(host);
     host->events.created(host->events.arg, box, NULL);
 }
 
@@ -302,6 +308,9 @@ void box_host_step(struct box_host *host)
         case WATCH_MAKER:
             worker_collect(host->maker);
             break;
+        case WATCH_PATIENCE:
+            kits_timer(host);
+            break;
         case WATCH_STATUS:
             on_status(host, watch->box);
             break;
@@ -310,8 +319,6 @@ void box_host_step(struct box_host *host)
             break;
         }
     }
-    if (host->starting == 0)
-        kits_refill(host);
 }
 
 int box_host_fd(const struct box_host *host)
@@ -443,7 +450,7 @@ int box_host_open(const struct box_host_options *options, const struct box_event
     host->options = *options;
     host->events = *events;
     host->sandboxes_fd = host->trash_fd = host->layers_fd = host->run_fd = host->templates_fd = -1;
-    host->ready_fd = host->run_ready_fd = -1;
+    host->ready_fd = host->run_ready_fd = host->patience_fd = -1;
     host->image_fd = host->filter_fd = host->zygote.sock = -1;
     host->slots = uidslots_new(options->instance, options->weaken & BOX_WEAKEN_USERNS);
     fill_layout(host);
@@ -494,9 +501,9 @@ void box_host_close(struct box_host *host)
     net_host_close(host->net, !any);
     cgroup_host_close(host->cgroups, !any);
     uidslots_free(host->slots);
-    int *const fds[] = {&host->epoll_fd, &host->sandboxes_fd, &host->trash_fd, &host->layers_fd,
-                        &host->run_fd,   &host->templates_fd, &host->image_fd, &host->filter_fd,
-                        &host->ready_fd, &host->run_ready_fd};
+    int *const fds[] = {&host->epoll_fd, &host->sandboxes_fd, &host->trash_fd,   &host->layers_fd,
+                        &host->run_fd,   &host->templates_fd, &host->image_fd,   &host->filter_fd,
+                        &host->ready_fd, &host->run_ready_fd, &host->patience_fd};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         fd_closep(fds[i]);
     free(host);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -202,7 +203,12 @@ int kit_get(struct box_host *host, struct making *making, bool internet, struct 
     return 1;
 }
 
-void kits_refill(struct box_host *host)
+/* How long after a creation its kit is replaced, when there are enough left: what comes after a
+ * creation is the first command in it, and idle priority is not enough to stay out of its way, as
+ * the kernel does not interrupt itself in the 0.4 ms that it makes a network namespace. */
+enum { PATIENCE_MS = 5 };
+
+static void refill(struct box_host *host)
 {
     /* Those that somebody waits for come first, and with them the processors are busy enough. */
     while (!host->closing && host->kits_awaited == 0 &&
@@ -213,6 +219,23 @@ void kits_refill(struct box_host *host)
         *find_coming(host, NULL) = kit;
         worker_add(host->maker, &kit->job);
     }
+}
+
+void kits_refill(struct box_host *host)
+{
+    if (host->kits_ready + host->kits_coming <= host->options.net_pool / 2) {
+        refill(host);
+        return;
+    }
+    const struct itimerspec later = {.it_value = {0, PATIENCE_MS * 1000000}};
+    timerfd_settime(host->patience_fd, 0, &later, NULL);
+}
+
+void kits_timer(struct box_host *host)
+{
+    uint64_t count;
+    if (read(host->patience_fd, &count, sizeof count) > 0)
+        refill(host);
 }
 
 int kit_place_directory(struct kit *kit, const char *id, int *ret_dir, struct err *err)
@@ -302,8 +325,13 @@ int kits_open(struct box_host *host, struct err *err)
     if (!host->maker)
         return err_os(err, errno, "start the kits' thread");
     set_idle(host, true);
+    host->patience_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (host->patience_fd < 0)
+        return err_os(err, errno, "make the kits' timer");
     host->maker_watch = (struct watch){WATCH_MAKER, NULL};
-    return host_watch(host, worker_fd(host->maker), &host->maker_watch, err);
+    host->patience_watch = (struct watch){WATCH_PATIENCE, NULL};
+    rc = host_watch(host, worker_fd(host->maker), &host->maker_watch, err);
+    return rc < 0 ? rc : host_watch(host, host->patience_fd, &host->patience_watch, err);
 }
 
 void kits_close(struct box_host *host)

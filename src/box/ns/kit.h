@@ -40,8 +40,9 @@ int kit_get(struct box_host *host, struct making *making, bool internet, struct 
             struct err *err);
 /* Gives back what of it was not used, and frees it; NULL is fine. with_slot: the slot too. */
 void kit_discard(struct kit *kit, bool with_slot);
-/* Has more made in the background, up to the number that is to be ready. */
+/* Has more made in the background, up to the number that is to be ready: now, or soon. */
 void kits_refill(struct box_host *host);
+void kits_timer(struct box_host *host);
 
 /* Moves its directories to where the sandbox of that id has them. Both descriptors stay the kit's;
  * *ret_dir is the sandbox directory, the caller's. */
