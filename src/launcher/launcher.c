@@ -19,6 +19,7 @@
 #include "box/instance.h"
 #include "box/ns/net.h"
 #include "launcher/embedded.h"
+#include "launcher/network.h"
 #include "launcher/server_link.h"
 
 /* Creations under way at a time; further requests wait in the socket. */
@@ -38,7 +39,7 @@ struct deferred {
     struct deferred *next;
     uint64_t generation;
     struct launcher_request head;
-    char config[];
+    char body[];
 };
 
 struct launcher {
@@ -46,6 +47,7 @@ struct launcher {
     struct box_host *host;
     struct server_link server;
     struct server_request request;
+    struct box_network network; /* of the request */
     struct waiter *destroyers;
     struct deferred *deferred;
     size_t deferred_count;
@@ -135,40 +137,68 @@ static struct waiter *new_waiter(struct launcher *l, const struct launcher_reque
     return waiter;
 }
 
-static void defer(struct launcher *l, const struct launcher_request *request, const char *config)
+static void defer(struct launcher *l, const struct launcher_request *request, const char *body)
 {
-    struct deferred *d = xcalloc(1, sizeof *d + request->config_len);
+    size_t len = request->network_len + request->config_len;
+    struct deferred *d = xcalloc(1, sizeof *d + len);
     d->generation = l->server.generation;
     d->head = *request;
-    memcpy(d->config, config, request->config_len);
+    memcpy(d->body, body, len);
     d->next = l->deferred;
     l->deferred = d;
     l->deferred_count++;
 }
 
-static void do_create(struct launcher *l, const struct launcher_request *request,
-                      const char *config)
+static void refuse(struct launcher *l, const struct launcher_request *request,
+                   const struct err *err)
 {
+    struct launcher_reply reply = reply_to(request->op, request->serial, request->id);
+    set_error(&reply, err);
+    server_link_send(&l->server, &reply);
+    log_warning("request refused", "op=%u id=%s error=\"%s\"", request->op, request->id,
+                err->message);
+}
+
+/* The policy that comes with the request, NULL if there is none. False: refused. */
+static bool take_network(struct launcher *l, const struct launcher_request *request,
+                         const char *body, const struct box_network **ret)
+{
+    struct err err;
+    *ret = NULL;
+    if (request->network_len == 0)
+        return true;
+    if (network_from_message(body, request->network_len, &l->network, &err) < 0) {
+        refuse(l, request, &err);
+        return false;
+    }
+    *ret = &l->network;
+    return true;
+}
+
+static void do_create(struct launcher *l, const struct launcher_request *request, const char *body)
+{
+    const struct box_network *network;
     if (box_host_is_removing(l->host, request->id)) {
-        defer(l, request, config);
+        defer(l, request, body);
         return;
     }
+    if (!take_network(l, request, body, &network))
+        return;
     const struct box_spec spec = {.id = request->id,
                                   .template_name = request->template_name,
                                   .limits = {.memory_bytes = request->limits.memory_bytes,
                                              .cpu_millis = request->limits.cpu_millis,
                                              .pids = request->limits.pids,
                                              .disk_bytes = request->limits.disk_bytes},
-                                  .allow_internet = request->allow_internet};
+                                  .allow_internet = request->allow_internet,
+                                  .network = network};
     struct waiter *waiter = new_waiter(l, request);
     struct err err;
     struct box *box;
-    if (box_create(l->host, &spec, config, request->config_len, waiter, &box, &err) == 0)
+    if (box_create(l->host, &spec, body + request->network_len, request->config_len, waiter, &box,
+                   &err) == 0)
         return;
-    struct launcher_reply reply = reply_to(LAUNCHER_CREATE, request->serial, request->id);
-    set_error(&reply, &err);
-    server_link_send(&l->server, &reply);
-    log_warning("sandbox not made", "error=\"%s\"", err.message);
+    refuse(l, request, &err);
     free(waiter);
 }
 
@@ -184,7 +214,7 @@ static void on_removed(void *arg, const char *id, const struct err *err)
         }
         *link = d->next;
         if (d->generation == l->server.generation)
-            do_create(l, &d->head, d->config);
+            do_create(l, &d->head, d->body);
         l->deferred_count--;
         free(d);
     }
@@ -203,6 +233,27 @@ static void do_destroy(struct launcher *l, const struct launcher_request *reques
     waiter->next = l->destroyers;
     l->destroyers = waiter;
     box_destroy(l->host, box);
+}
+
+static void do_network(struct launcher *l, const struct launcher_request *request)
+{
+    struct box *box = box_host_find(l->host, request->id);
+    const struct box_network *network;
+    struct err err;
+    if (!take_network(l, request, l->request.body, &network))
+        return;
+    int rc;
+    if (!box || !box_running(box))
+        rc = err_set(&err, ERR_NOT_FOUND, 0, "sandbox %s does not run", request->id);
+    else
+        rc = box_set_network(l->host, box, network, &err);
+    if (rc < 0) {
+        refuse(l, request, &err);
+        return;
+    }
+    log_info("network changed", "id=%s", request->id);
+    const struct launcher_reply reply = reply_to(LAUNCHER_NETWORK, request->serial, request->id);
+    server_link_send(&l->server, &reply);
 }
 
 /* FREEZE, THAW and USAGE: of a running sandbox, answered at once. */
@@ -247,25 +298,23 @@ static void do_list(struct launcher *l, const struct launcher_request *request)
     server_link_send(&l->server, &last);
 }
 
-static void refuse(struct launcher *l, const struct launcher_request *request, const char *why)
+static void refuse_text(struct launcher *l, const struct launcher_request *request, const char *why)
 {
-    struct launcher_reply reply = reply_to(request->op, request->serial, request->id);
     struct err err;
     err_set(&err, ERR_INVALID, 0, "%s", why);
-    set_error(&reply, &err);
-    server_link_send(&l->server, &reply);
+    refuse(l, request, &err);
 }
 
 static void do_request(struct launcher *l)
 {
     const struct launcher_request *request = &l->request.head;
     if (request->op != LAUNCHER_LIST && !box_id_valid(request->id)) {
-        refuse(l, request, "malformed sandbox id");
+        refuse_text(l, request, "malformed sandbox id");
         return;
     }
     switch (request->op) {
     case LAUNCHER_CREATE:
-        do_create(l, request, l->request.config);
+        do_create(l, request, l->request.body);
         break;
     case LAUNCHER_DESTROY:
         do_destroy(l, request);
@@ -275,11 +324,14 @@ static void do_request(struct launcher *l)
     case LAUNCHER_USAGE:
         do_now(l, request);
         break;
+    case LAUNCHER_NETWORK:
+        do_network(l, request);
+        break;
     case LAUNCHER_LIST:
         do_list(l, request);
         break;
     default:
-        refuse(l, request, "unknown operation");
+        refuse_text(l, request, "unknown operation");
     }
 }
 
@@ -392,6 +444,18 @@ static int open_signals(void)
     return signalfd(-1, &stop, SFD_CLOEXEC);
 }
 
+static void tell_network(const struct launcher *l, unsigned instance)
+{
+    const struct net_facts *facts = box_host_network(l->host);
+    log_info("launcher ready", "instance=%u uplink=%s mtu=%u", instance,
+             *facts->uplink ? facts->uplink : "none", facts->mtu);
+    if (facts->forwarding_changed)
+        log_info("IPv4 forwarding switched on", "link=%s", facts->uplink);
+    if (*facts->forward_drop)
+        log_warning("sandboxes may not get out: forwarded packets are dropped by policy",
+                    "chain=\"%s\"", facts->forward_drop);
+}
+
 static int run(struct launcher *l, struct err *err)
 {
     const struct launcher_options *o = l->options;
@@ -407,7 +471,7 @@ static int run(struct launcher *l, struct err *err)
     if (o->weaken)
         log_error("THE WALLS OF THE SANDBOXES ARE TAKEN DOWN, for a test", "weaken=0x%x",
                   o->weaken);
-    log_info("launcher ready", "instance=%u", instance);
+    tell_network(l, instance);
     if (o->ready_fd >= 0 && fd_write_all(o->ready_fd, "", 1) < 0)
         log_warning("nobody waits for the launcher", "fd=%d", o->ready_fd);
     loop(l, signal_fd);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What server and launcher say to each other: a small closed set of messages over one SEQPACKET
- * socket, each a fixed struct, size-checked, plus one byte string at most.
+ * socket, each a fixed struct, size-checked, plus two byte strings at most.
  *
- * The server sends struct launcher_request, followed by `config_len` bytes in the same message.
+ * The server sends struct launcher_request, followed in the same message by `network_len` and
+ * `config_len` bytes.
  * The launcher answers each request with struct launcher_reply carrying the same serial, in any
  * order (creations run side by side), and sends LAUNCHER_GONE on its own when a sandbox ends.
  * All text fields are NUL-terminated and zero-padded; ids match [a-z0-9]{1,31}, template names
@@ -12,17 +13,25 @@
 
 #include <stdint.h>
 
-enum { LAUNCHER_VERSION = 1, LAUNCHER_CONFIG_MAX = 128 * 1024 };
+enum {
+    LAUNCHER_VERSION = 1,
+    LAUNCHER_CONFIG_MAX = 128 * 1024,
+    LAUNCHER_RANGES_MAX = 256, /* of each kind */
+    LAUNCHER_NAMES_MAX = 256,
+    LAUNCHER_NAMES_BYTES = 8192,
+};
 
 enum launcher_op {
     LAUNCHER_CREATE = 1, /* make a sandbox; the reply comes when its agent.sock accepts */
-    LAUNCHER_DESTROY,    /* end it and remove all of it; idempotent: unknown id is success. The reply
+    LAUNCHER_DESTROY, /* end it and remove all of it; idempotent: unknown id is success. The reply
                             comes when its processes are dead; removal of files may go on */
-    LAUNCHER_FREEZE,     /* stop all its processes in place */
+    LAUNCHER_FREEZE,  /* stop all its processes in place */
     LAUNCHER_THAW,
-    LAUNCHER_LIST,       /* one reply per live sandbox (more = 1), then one with more = 0, id "" */
-    LAUNCHER_USAGE,      /* cgroup readings */
-    LAUNCHER_GONE,       /* launcher -> server, serial 0: this sandbox's init has ended */
+    LAUNCHER_LIST,    /* one reply per live sandbox (more = 1), then one with more = 0, id "" */
+    LAUNCHER_USAGE,   /* cgroup readings */
+    LAUNCHER_NETWORK, /* replaces what a running sandbox may reach; network_len 0: everything that
+                            is open at all */
+    LAUNCHER_GONE,    /* launcher -> server, serial 0: this sandbox's init has ended */
 };
 
 struct launcher_limits {
@@ -37,17 +46,34 @@ struct launcher_request {
     uint32_t op;      /* enum launcher_op */
     uint64_t serial;  /* > 0, chosen by the server */
     char id[32];
-    char template_name[64];         /* CREATE: directory below --templates */
-    struct launcher_limits limits;  /* CREATE */
-    uint32_t allow_internet;        /* CREATE: 0 = no route out at all */
-    uint32_t config_len;            /* CREATE: agent's first configuration (JSON, opaque here) */
+    char template_name[64];        /* CREATE: directory below --templates */
+    struct launcher_limits limits; /* CREATE */
+    uint32_t allow_internet;       /* CREATE: 0 = no route out at all */
+    uint32_t config_len;           /* CREATE: agent's first configuration (JSON, opaque here) */
+    uint32_t network_len; /* CREATE, NETWORK: struct launcher_network and what follows it */
+};
+
+/* What a sandbox may reach (box/network.h). Followed by the ranges allowed, the ranges denied, and
+ * names_len bytes of names, each with a NUL behind it. Names need a denied range of length 0. */
+struct launcher_network {
+    uint32_t allow_count, deny_count; /* LAUNCHER_RANGES_MAX at most */
+    uint32_t names_len;               /* LAUNCHER_NAMES_BYTES at most */
+};
+struct launcher_range {
+    uint32_t address; /* in host byte order; no bits beyond the prefix */
+    uint32_t prefix;  /* 0..32 */
+};
+enum {
+    LAUNCHER_NETWORK_MAX = sizeof(struct launcher_network) +
+                           2 * LAUNCHER_RANGES_MAX * sizeof(struct launcher_range) +
+                           LAUNCHER_NAMES_BYTES
 };
 
 struct launcher_usage {
     uint64_t cpu_ns;       /* total since creation */
     uint64_t memory_bytes; /* in use, page cache included */
     uint64_t cache_bytes;
-    uint64_t disk_bytes;   /* written to the sandbox's own layer, file system granularity */
+    uint64_t disk_bytes; /* written to the sandbox's own layer, file system granularity */
     uint32_t pids;
     uint32_t oom_kills;
 };
@@ -57,11 +83,11 @@ struct launcher_reply {
     uint32_t op; /* of the request, or LAUNCHER_GONE */
     uint64_t serial;
     char id[32];
-    uint32_t code;     /* enum err_code; ERR_OK = 0 */
-    int32_t os;        /* errno behind it or 0 */
-    char message[248]; /* which step failed, on what */
-    int32_t pid;       /* CREATE, LIST: init as the host sees it */
-    uint32_t more;     /* LIST */
-    uint32_t frozen;   /* LIST */
+    uint32_t code;               /* enum err_code; ERR_OK = 0 */
+    int32_t os;                  /* errno behind it or 0 */
+    char message[248];           /* which step failed, on what */
+    int32_t pid;                 /* CREATE, LIST: init as the host sees it */
+    uint32_t more;               /* LIST */
+    uint32_t frozen;             /* LIST */
     struct launcher_usage usage; /* USAGE */
 };

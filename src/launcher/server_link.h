@@ -18,8 +18,8 @@ struct server_link {
 };
 
 struct server_request {
-    struct launcher_request head; /* checked: texts are NUL-terminated */
-    char config[LAUNCHER_CONFIG_MAX];
+    struct launcher_request head; /* checked: texts are NUL-terminated, lengths fit */
+    char body[LAUNCHER_NETWORK_MAX + LAUNCHER_CONFIG_MAX]; /* network, then configuration */
 };
 
 /* Accepts a connection from listen_fd if its peer is root or uid; it replaces the one there was.

@@ -43,7 +43,7 @@ static const struct api_route routes[] = {
     {"POST", "/sandboxes/{}/pause", api_sandbox_pause, API_BODY_OPTIONAL},
     {"POST", "/sandboxes/{}/resume", api_sandbox_resume, API_BODY_OPTIONAL},
     {"GET", "/sandboxes/{}/metrics", api_metrics_sandbox},
-    {"PUT", "/sandboxes/{}/network", not_implemented},
+    {"PUT", "/sandboxes/{}/network", api_sandbox_network, API_BODY_OBJECT},
     {"GET", "/sandboxes/{}/logs", not_implemented},
     {"GET", "/v2/sandboxes/{}/logs", not_implemented},
     {"POST", "/sandboxes/{}/fork", not_implemented},
@@ -248,6 +248,7 @@ static void on_closed(struct http_exchange *x, void *arg)
 {
     struct api_request *r = arg;
     sandbox_wait_cancel(&r->wait);
+    api_network_forget(r);
     for (int i = 0; i < API_PARAMS_MAX; i++)
         free(r->params[i]);
     json_decref(r->body);

@@ -17,6 +17,7 @@ enum {
 };
 
 struct server;
+struct api_change;
 struct api_route;
 
 struct api_request {
@@ -28,7 +29,8 @@ struct api_request {
     char *params[API_PARAMS_MAX];   /* decoded path segments where the route has {} */
     json_t *body;                   /* object; NULL if the route takes none */
     struct sandbox_wait wait;
-    int64_t timeout; /* of a connect that waits */
+    int64_t timeout;           /* of a connect that waits */
+    struct api_change *change; /* of a network, under way */
 };
 
 typedef void api_handler_fn(struct api_request *r);
@@ -80,6 +82,10 @@ api_handler_fn api_sandbox_refresh;
 api_handler_fn api_sandbox_connect;
 api_handler_fn api_sandbox_resume;
 api_handler_fn api_sandbox_pause;
+/* api_network.c */
+api_handler_fn api_sandbox_network;
+/* The request ends before its change of a network has. */
+void api_network_forget(struct api_request *r);
 /* api_list.c */
 api_handler_fn api_sandbox_list_v1;
 api_handler_fn api_sandbox_list_v2;

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "server/field.h"
+#include "server/network.h"
 #include "server/sandbox_list.h"
 #include "server/sandbox_record.h"
 #include "server/server.h"
@@ -32,6 +33,7 @@ struct order {
     json_t *metadata;
     json_t *env_vars;
     json_t *network;
+    struct network egress;
 };
 
 static int not_implemented(struct err *err, const char *what)
@@ -46,28 +48,6 @@ static bool has_members(const json_t *object, const char *name)
 }
 
 /* ---- network ---- */
-
-/* 1 if the list has entries, 0 if not, -EINVAL. */
-static int check_list(const json_t *network, const char *name, struct err *err)
-{
-    json_t *list = NULL;
-    int rc = field_array(network, name, &list, err);
-    if (rc <= 0)
-        return rc;
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (!json_is_string(json_array_get(list, i)))
-            return err_set(err, ERR_INVALID, 0, "\"network.%s\" must be an array of strings", name);
-    return json_array_size(list) > 0;
-}
-
-static bool denies_all(const json_t *network)
-{
-    const json_t *list = json_object_get(network, "denyOut");
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (strcmp(json_string_value(json_array_get(list, i)), "0.0.0.0/0") == 0)
-            return true;
-    return false;
-}
 
 static int check_mask_host(const json_t *network, struct err *err)
 {
@@ -87,21 +67,10 @@ static int check_mask_host(const json_t *network, struct err *err)
 static int read_network(struct order *order, struct err *err)
 {
     const json_t *network = order->network;
-    int rc, allow, deny;
+    int rc;
     if ((rc = field_bool(network, "allowPublicTraffic", &order->public_traffic, err)) < 0 ||
-        (rc = check_mask_host(network, err)) < 0 ||
-        (rc = allow = check_list(network, "allowOut", err)) < 0 ||
-        (rc = deny = check_list(network, "denyOut", err)) < 0)
+        (rc = check_mask_host(network, err)) < 0)
         return rc;
-    if (has_members(network, "rules"))
-        return not_implemented(err, "\"network.rules\"");
-    if (has_members(network, "egressProxy"))
-        return not_implemented(err, "\"network.egressProxy\"");
-    if (deny && !allow && denies_all(network))
-        order->allow_internet = false;
-    else if (deny || allow)
-        return not_implemented(err, "filtering by \"network.allowOut\" and \"network.denyOut\" "
-                                    "(other than denying 0.0.0.0/0)");
     if (!order->public_traffic && !order->secure)
         return err_set(err, ERR_INVALID, 0,
                        "\"network.allowPublicTraffic\": false needs \"secure\": true");
@@ -173,7 +142,10 @@ static int read_body(const json_t *body, int64_t max_timeout, struct order *orde
         return rc;
     if (order->metadata && (rc = check_metadata(order->metadata, err)) < 0)
         return rc;
-    return order->network ? read_network(order, err) : 0;
+    if (order->network && (rc = read_network(order, err)) < 0)
+        return rc;
+    return network_from_json(order->network, "network.", order->allow_internet, &order->egress,
+                             err);
 }
 
 /* ---- making it ---- */
@@ -230,7 +202,7 @@ static void start(struct api_request *r, const struct order *order, const struct
         api_reply_error(r, 400, "\"envVars\" must be at most %d bytes in all", LAUNCHER_CONFIG_MAX);
         sandbox_free(sb);
     } else {
-        sandbox_start(sb, str_from(config));
+        sandbox_start(sb, &order->egress, str_from(config));
         sandbox_wait(sb, &r->wait, on_created);
     }
     free(config);

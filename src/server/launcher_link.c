@@ -23,7 +23,8 @@ enum {
 struct call {
     TAILQ_ENTRY(call) link;
     struct launcher_request request;
-    char *config; /* until sent */
+    char *body; /* until sent */
+    size_t body_len;
     int64_t deadline;
     launcher_done_fn *done; /* NULL: forgotten */
     void *arg;
@@ -61,7 +62,7 @@ static void free_link(uv_handle_t *handle)
 
 static void call_free(struct call *call)
 {
-    free(call->config);
+    free(call->body);
     free(call);
 }
 
@@ -134,15 +135,15 @@ static int send_call(struct launcher_link *link, struct call *call)
 {
     struct iovec parts[] = {
         {&call->request, sizeof call->request},
-        {call->config, call->request.config_len},
+        {call->body, call->body_len},
     };
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = call->config ? 2 : 1};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = call->body ? 2 : 1};
     if (sendmsg(link->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return -errno;
     TAILQ_REMOVE(&link->queued, call, link);
     TAILQ_INSERT_TAIL(&link->sent, call, link);
-    free(call->config);
-    call->config = NULL;
+    free(call->body);
+    call->body = NULL;
     return 0;
 }
 
@@ -342,14 +343,18 @@ bool launcher_link_connected(const struct launcher_link *link)
 /* What cannot be sent at once is left to the loop, failures included, so that `done` is never called
  * from in here. */
 void launcher_link_call(struct launcher_link *link, const struct launcher_request *request,
-                        struct str config, int64_t timeout_ns, launcher_done_fn *done, void *arg)
+                        struct str body, int64_t timeout_ns, launcher_done_fn *done, void *arg)
 {
     struct call *call = xcalloc(1, sizeof *call);
     call->request = *request;
     call->request.version = LAUNCHER_VERSION;
     call->request.serial = ++link->serial;
-    call->request.config_len = (uint32_t)config.len;
-    call->config = config.len > 0 ? xstrndup(config.p, config.len) : NULL;
+    call->request.config_len = (uint32_t)body.len - request->network_len;
+    call->body_len = body.len;
+    if (body.len > 0) {
+        call->body = xmalloc(body.len);
+        memcpy(call->body, body.p, body.len);
+    }
     call->deadline = clock_mono_ns() + timeout_ns;
     call->done = done;
     call->arg = arg;

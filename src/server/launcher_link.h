@@ -35,9 +35,10 @@ struct launcher_link *launcher_link_open(uv_loop_t *loop, const char *path,
 void launcher_link_close(struct launcher_link *link);
 bool launcher_link_connected(const struct launcher_link *link);
 
-/* Sends a request (version, serial and config_len are filled in here). config is for CREATE, at most
- * LAUNCHER_CONFIG_MAX bytes, else STR(""). The call ends with ERR_TIMEOUT after timeout_ns. */
+/* Sends a request (version, serial and config_len are filled in here). body is what follows it: for
+ * CREATE and NETWORK the network_len bytes of a policy, for CREATE then at most LAUNCHER_CONFIG_MAX
+ * bytes of configuration; else STR(""). The call ends with ERR_TIMEOUT after timeout_ns. */
 void launcher_link_call(struct launcher_link *link, const struct launcher_request *request,
-                        struct str config, int64_t timeout_ns, launcher_done_fn *done, void *arg);
+                        struct str body, int64_t timeout_ns, launcher_done_fn *done, void *arg);
 /* Calls whose arg is this will not call back. */
 void launcher_link_forget(struct launcher_link *link, const void *arg);

@@ -5,11 +5,13 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "server/launcher_link.h"
+#include "server/network.h"
 #include "server/proxy.h"
 #include "server/sample.h"
 #include "server/sandbox_list.h"
@@ -211,15 +213,24 @@ static void on_created(const struct launcher_reply *reply, void *arg)
     settle(sb, NULL);
 }
 
-void sandbox_start(struct sandbox *sb, struct str agent_config)
+void sandbox_start(struct sandbox *sb, const struct network *network, struct str agent_config)
 {
-    struct launcher_request request = {.op = LAUNCHER_CREATE, .limits = sb->limits};
+    struct launcher_request request = {.op = LAUNCHER_CREATE,
+                                       .limits = sb->limits,
+                                       .allow_internet = !network->closed,
+                                       .network_len = (uint32_t)network->len};
+    struct buf body;
+    buf_init(&body, LAUNCHER_NETWORK_MAX + LAUNCHER_CONFIG_MAX);
+    int rc = buf_append(&body, network->bytes, network->len);
+    if (rc == 0)
+        rc = buf_append_str(&body, agent_config);
+    assert(rc == 0); /* both have been measured */
     memcpy(request.id, sb->id, sizeof request.id);
     memcpy(request.template_name, sb->template_name, sizeof sb->template_name);
-    request.allow_internet = sb->allow_internet;
     open_timer(sb);
     sandbox_list_add(sb->server->sandboxes, sb);
-    launcher_link_call(sb->server->link, &request, agent_config, CREATE_TIMEOUT, on_created, sb);
+    launcher_link_call(sb->server->link, &request, buf_str(&body), CREATE_TIMEOUT, on_created, sb);
+    buf_done(&body);
 }
 
 /* ---- end ---- */

@@ -22,6 +22,7 @@
 #include "server/template.h"
 #include "server/token.h"
 
+struct network;
 struct proxy;
 struct sample_ring;
 struct sandbox;
@@ -60,7 +61,7 @@ struct sandbox {
     bool auto_resume;
     int64_t timeout;       /* seconds, as last asked for: what auto-resume gives again */
     json_t *metadata;      /* object or NULL */
-    json_t *network;       /* as given, or NULL */
+    json_t *network;       /* as given, or NULL: see network.h */
     const char *mask_host; /* maskRequestHost inside network, or NULL */
 
     enum sandbox_state state;
@@ -78,9 +79,9 @@ struct sandbox {
 struct sandbox *sandbox_new(struct server *server);
 void sandbox_free(struct sandbox *sandbox);
 
-/* Puts it into the list and has the launcher make it, with the agent's configuration. When nobody
- * waits for it at the time it is ready, it is destroyed: its client has gone. */
-void sandbox_start(struct sandbox *sandbox, struct str agent_config);
+/* Puts it into the list and has the launcher make it, with what it may reach and the agent's
+ * configuration. When nobody waits for it at the time it is ready, it is destroyed: its client has gone. */
+void sandbox_start(struct sandbox *sandbox, const struct network *network, struct str agent_config);
 
 void sandbox_wait(struct sandbox *sandbox, struct sandbox_wait *wait,
                   void (*done)(struct sandbox_wait *, struct sandbox *, const struct err *));

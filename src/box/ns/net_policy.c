@@ -229,8 +229,8 @@ int net_host_policy(struct net_host *host, unsigned slot, const struct box_netwo
     pthread_mutex_unlock(&host->rules);
     if (r == 0)
         return 0;
-    err_set(err, reason.os == ENOMEM || reason.os == ENOBUFS ? ERR_UNAVAILABLE : ERR_INTERNAL,
-            reason.os, "network");
+    err_set(err, reason.os == ENOMEM || reason.os == ENOBUFS ? ERR_UNAVAILABLE : ERR_INTERNAL, 0,
+            "network: %s", reason.message);
     return -EIO;
 }
 
