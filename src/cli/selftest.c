@@ -32,6 +32,7 @@ enum {
     OUTPUT_MAX = 4 << 20,
     SERVER_WORST_MS = 1000, /* while a sandbox is under attack */
     AGENT_WORST_MS = 5000,
+    GROUPS_MAX = 16,
 };
 
 #define PROBE_PATH "/tmp/carrel-probe"
@@ -39,6 +40,8 @@ enum {
 struct options {
     const char *url, *key; /* of a server that runs; NULL: one of our own */
     const char *templates_dir, *template_name, *weaken;
+    const char *groups[GROUPS_MAX]; /* of probes; none: all */
+    size_t group_count;
     bool json;
 };
 
@@ -59,12 +62,17 @@ static void usage(FILE *out)
 {
     fprintf(
         out,
-        "usage: carrel selftest [--json] [--templates DIR] [--template NAME]\n"
-        "       carrel selftest --url URL --key KEY [--json] [--template NAME]\n\n"
+        "usage: carrel selftest [OPTION]... [--templates DIR]\n"
+        "       carrel selftest --url URL --key KEY [OPTION]...\n\n"
         "Tries to break out of fresh sandboxes, from inside as user and as root, and looks at\n"
         "them from outside. Starts a server of its own for that (needs root), or uses one that\n"
         "runs; then limits, network and the view from outside are not tried. Exit status 0\n"
-        "only if every property holds.\n");
+        "only if every property holds.\n\n"
+        "  --json           the result as JSON\n"
+        "  --template NAME  what to make the sandboxes from (base)\n"
+        "  --group NAME     only these probes, may be given again: namespaces ids proc peers "
+        "files\n"
+        "                   devices calls sockets network useful limits\n");
 }
 
 static int parse(int argc, char **argv, struct options *ret)
@@ -81,6 +89,10 @@ static int parse(int argc, char **argv, struct options *ret)
     for (int i = 1; i < argc; i++) {
         bool found = strcmp(argv[i], "--json") == 0;
         ret->json = ret->json || found;
+        if (strcmp(argv[i], "--group") == 0 && i + 1 < argc && ret->group_count < GROUPS_MAX) {
+            ret->groups[ret->group_count++] = argv[++i];
+            found = true;
+        }
         for (size_t k = 0; !found && k < ARRAY_SIZE(table); k++) {
             if (strcmp(argv[i], table[k].name) == 0 && i + 1 < argc) {
                 *table[k].value = argv[++i];
@@ -103,6 +115,30 @@ static int load_probe(struct selftest *t, struct err *err)
     t->probe_fd = memfd_create("carrel-probe", MFD_CLOEXEC);
     if (t->probe_fd < 0 || fd_write_all(t->probe_fd, embedded_probe, n) < 0)
         return err_os(err, errno, "load the probe program");
+    return 0;
+}
+
+static bool wanted(const struct options *o, const char *group)
+{
+    for (size_t i = 0; i < o->group_count; i++)
+        if (strcmp(o->groups[i], group) == 0)
+            return true;
+    return o->group_count == 0;
+}
+
+/* Marks what is not asked for; an unknown name is an error. */
+static int choose_groups(struct selftest *t, struct err *err)
+{
+    for (size_t i = 0; i < t->options.group_count; i++) {
+        bool known = false;
+        for (size_t k = 0; k < t->report.count; k++)
+            known = known || strcmp(t->report.rows[k].group, t->options.groups[i]) == 0;
+        if (!known)
+            return err_set(err, ERR_INVALID, 0, "there is no group %s", t->options.groups[i]);
+    }
+    for (size_t k = 0; k < t->report.count; k++)
+        if (!wanted(&t->options, t->report.rows[k].group))
+            selftest_report_skip(&t->report, t->report.rows[k].group);
     return 0;
 }
 
@@ -245,6 +281,12 @@ static int run_static(struct selftest *t, const struct api_sandbox *sandbox, con
 {
     struct text_arguments text = {0};
     struct arguments a = {.argv = {PROBE_PATH}, .count = 1};
+    const struct options *o = &t->options;
+    for (size_t i = 0; i < o->group_count; i++)
+        if (strcmp(o->groups[i], "limits") != 0)
+            add(&a, "--group", o->groups[i]);
+    if (o->group_count > 0 && a.count == 1)
+        return 0;
     add_outside(t, pid, &text, &a);
     return run_probe(t, sandbox, user, &a, err);
 }
@@ -310,7 +352,7 @@ static int test_as(struct selftest *t, const char *user, struct err *err)
         rc = run_static(t, &sandbox, user, pid, err);
     if (rc == 0 && t->own)
         selftest_outside_look(&outside, &t->report);
-    if (rc == 0)
+    if (rc == 0 && wanted(&t->options, "limits"))
         rc = run_limits(t, &sandbox, user, err);
     int killed = api_kill(t->api, &sandbox, rc == 0 ? err : NULL);
     if (rc == 0 && killed == 0 && t->own)
@@ -408,6 +450,8 @@ static int start(struct selftest *t, struct err *err)
     int rc = load_probe(t, err);
     if (rc == 0)
         rc = list_probes(t, err);
+    if (rc == 0)
+        rc = choose_groups(t, err);
     if (rc == 0 && t->own) {
         if (geteuid() != 0)
             return err_set(err, ERR_DENIED, 0, "a server of its own needs root (or use --url)");

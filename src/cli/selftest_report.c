@@ -85,6 +85,15 @@ void selftest_report_set(struct selftest_report *report, enum selftest_view view
         set_cell(&row->cells[view], verdict, text);
 }
 
+void selftest_report_skip(struct selftest_report *report, const char *group)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        struct selftest_row *row = &report->rows[i];
+        for (size_t v = SELFTEST_USER; v <= SELFTEST_ROOT && strcmp(row->group, group) == 0; v++)
+            set_cell(&row->cells[v], SELFTEST_SKIPPED, "not asked for");
+    }
+}
+
 const struct selftest_cell *selftest_report_cell(const struct selftest_report *report,
                                                  const char *name, enum selftest_view view)
 {

@@ -41,6 +41,8 @@ void selftest_report_done(struct selftest_report *report);
 void selftest_report_set(struct selftest_report *report, enum selftest_view view, const char *name,
                          const char *row_number, const char *what, enum selftest_verdict verdict,
                          const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+/* Marks both inside views of all rows of a group as not asked for. */
+void selftest_report_skip(struct selftest_report *report, const char *group);
 const struct selftest_cell *selftest_report_cell(const struct selftest_report *report,
                                                  const char *name, enum selftest_view view);
 

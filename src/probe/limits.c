@@ -25,7 +25,7 @@ enum { MIB = 1 << 20, SPARE_MIB = 64, HOLD_MS = 1000 };
 
 /* Shared by a probe and its children. */
 struct tally {
-    _Atomic int live, refused, most;
+    _Atomic int tried, refused, most;
     _Atomic int64_t units;
     int cap;
     int64_t until;
@@ -40,26 +40,24 @@ static struct tally *new_tally(void)
 
 /* ---- processes ---- */
 
-/* Every process makes more, until the time is over or the cap reached. None ends before. */
+/* Every process makes more, until the time is over or the cap reached. None ends before, so that what
+ * was made by then lived at the same time. */
 static void breed(struct tally *t)
 {
     while (clock_mono_ns() < t->until) {
-        int live = atomic_fetch_add(&t->live, 1) + 1;
-        if (live > t->cap) {
-            atomic_fetch_sub(&t->live, 1);
+        if (atomic_fetch_add(&t->tried, 1) >= t->cap) {
+            atomic_fetch_sub(&t->tried, 1);
             sched_yield();
             continue;
         }
         pid_t pid = fork();
         if (pid < 0) {
-            atomic_fetch_sub(&t->live, 1);
+            atomic_fetch_sub(&t->tried, 1);
             if (errno == EAGAIN)
                 atomic_fetch_add(&t->refused, 1);
             sched_yield();
-        } else if (pid > 0) {
-            int most = atomic_load(&t->most);
-            while (live > most && !atomic_compare_exchange_weak(&t->most, &most, live))
-                continue;
+        } else if (pid > 0 && clock_mono_ns() < t->until) {
+            atomic_fetch_add(&t->most, 1);
         }
     }
 }
