@@ -37,12 +37,32 @@ static struct {
 
 /* ---- once ---- */
 
+/* The C library keeps two signals to itself and lets sigaction touch neither, but a parent that
+ * ignored them hands that down all the same, and pthread_cancel would fail in every process. */
+static void reset_reserved(int signal_number)
+{
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void (*restorer)(void);
+        uint64_t mask;
+    } action;
+    size_t mask_size = sizeof action.mask;
+    if (syscall(SYS_rt_sigaction, signal_number, NULL, &action, mask_size) < 0 ||
+        action.handler != SIG_IGN)
+        return;
+    memset(&action, 0, sizeof action);
+    syscall(SYS_rt_sigaction, signal_number, &action, NULL, mask_size);
+}
+
 static void reset_dispositions(void)
 {
     struct sigaction action, standard = {.sa_handler = SIG_DFL};
     for (int signal_number = 1; signal_number < NSIG; signal_number++)
         if (sigaction(signal_number, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
             sigaction(signal_number, &standard, NULL);
+    for (int signal_number = 32; signal_number < SIGRTMIN; signal_number++)
+        reset_reserved(signal_number);
     struct sigaction ignored = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignored, NULL);
 }
