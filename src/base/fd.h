@@ -11,11 +11,11 @@ void fd_closep(int *fd);
 #define _cleanup_close_ __attribute__((cleanup(fd_closep)))
 
 /* Moves a descriptor out of its variable, which becomes -1. */
-#define TAKE_FD(variable)                                                                          \
-    ({                                                                                             \
-        int _taken_fd = (variable);                                                                \
-        (variable) = -1;                                                                           \
-        _taken_fd;                                                                                 \
+#define TAKE_FD(variable)           \
+    ({                              \
+        int _taken_fd = (variable); \
+        (variable) = -1;            \
+        _taken_fd;                  \
     })
 
 /* Writes all n bytes, over interruptions. For blocking descriptors. 0 or -errno. */
@@ -31,7 +31,7 @@ int fd_replace_file(int at, const char *path, const void *p, size_t n, unsigned 
 /* Writes p into an existing file (sysfs, cgroupfs, proc) with one write. 0 or -errno. */
 int fd_write_file(int at, const char *path, const char *text);
 
-enum { FD_PASS_MAX = 16 };
+enum { FD_PASS_MAX = 24 };
 /* Sends one SEQPACKET/datagram message with up to FD_PASS_MAX descriptors. 0 or -errno. */
 int fd_send(int sock, const void *p, size_t n, const int *fds, size_t count);
 /* Receives one message; descriptors arrive close-on-exec and are owned by the caller. *ret_count

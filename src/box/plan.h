@@ -23,6 +23,8 @@ enum {
     BOX_UID_FIRST = 0x20000000,
     BOX_MOUNTS_MAX = 20,
     BOX_CGROUPS_MAX = 6, /* cgroup hierarchies that one sandbox is in */
+    BOX_JOINS = 3,       /* of them, those with limits: memory, cpu, pids */
+    BOX_TASKS = 2,       /* and those without: freezer, cpuacct */
     BOX_CONFIG_MAX = 128 * 1024,
 };
 
@@ -35,18 +37,23 @@ struct box_limits {
 
 /* Descriptors that a sandbox is made with. They travel in this order, those that exist. */
 enum box_handle {
-    BOX_HANDLE_LISTEN,   /* listening socket, kept by init and agent */
-    BOX_HANDLE_MEMORY,   /* cgroup's memory in use, kept by the agent */
-    BOX_HANDLE_CPU,      /* cgroup's cpu time, kept by the agent */
-    BOX_HANDLE_STATUS,   /* pipe: struct box_status */
-    BOX_HANDLE_USERNS,   /* user namespace of the slot */
-    BOX_HANDLE_NETNS,    /* network namespace */
+    /* Kept by init and agent: */
+    BOX_HANDLE_LISTEN, /* listening socket */
+    BOX_HANDLE_MEMORY, /* cgroup's memory in use */
+    BOX_HANDLE_CPU,    /* cgroup's cpu time */
+    BOX_HANDLE_OOM,    /* cgroup's count of out-of-memory kills */
+    BOX_HANDLE_LEAVE,  /* v2: how init and agent get out of the sandbox's group */
+    BOX_HANDLE_JOIN,   /* how a user's process gets into it, BOX_HANDLE_JOIN + 0..2 */
+    /* Closed on the way: */
+    BOX_HANDLE_STATUS = BOX_HANDLE_JOIN + BOX_JOINS, /* pipe: struct box_status */
+    BOX_HANDLE_USERNS,                               /* user namespace of the slot */
+    BOX_HANDLE_NETNS,                                /* network namespace */
     BOX_HANDLE_TEMPLATE, /* detached mount, ids mapped: the template's rootfs */
     BOX_HANDLE_LAYER,    /* the same of the host layer */
     BOX_HANDLE_STATE,    /* the same of the sandbox's own directory (upper, work) */
     BOX_HANDLE_CGROUP,   /* v2: directory to be born in */
-    BOX_HANDLE_TASKS,    /* v1: `tasks` files to join, BOX_HANDLE_TASKS + 0..4 */
-    BOX_HANDLES = BOX_HANDLE_TASKS + 5,
+    BOX_HANDLE_TASKS,    /* v1: `tasks` files that init joins, BOX_HANDLE_TASKS + 0..1 */
+    BOX_HANDLES = BOX_HANDLE_TASKS + BOX_TASKS,
 };
 
 enum box_mount_kind {

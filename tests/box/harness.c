@@ -300,7 +300,7 @@ struct harness_remains harness_remains(const struct harness *h)
         for (int n = 0; n < 8; n++) {
             snprintf(path, sizeof path, "/sys/fs/cgroup/%s/%s-%d", controllers[i], h->cgroup_parent,
                      n);
-            r.cgroups += count_dirs(path, NULL);
+            r.cgroups += count_dirs(path, "_agents"); /* all sandboxes' together */
         }
     }
     char *mounts;

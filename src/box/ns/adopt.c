@@ -151,9 +151,24 @@ static void remove_group(void *arg, const char *id)
     remove_unless_known(arg, id);
 }
 
+/* Whether a pid namespace is that of a sandbox that was adopted. */
+static bool is_ours(void *arg, uint64_t pid_namespace)
+{
+    const struct box_host *host = arg;
+    for (const struct box *box = host->boxes; box; box = box->next) {
+        char path[32];
+        struct stat st;
+        snprintf(path, sizeof path, "/proc/%d/ns/pid", box->pid);
+        if (box->state == BOX_RUNNING && stat(path, &st) == 0 && st.st_ino == pid_namespace)
+            return true;
+    }
+    return false;
+}
+
 int adopt_all(struct box_host *host, struct err *err)
 {
     each_in(host->sandboxes_fd, adopt_or_remove, host);
+    cgroup_kill_strays(host->cgroups, is_ours, host);
     each_in(host->run_fd, remove_run_dir, host);
     each_in(host->trash_fd, remove_unless_known, host);
     cgroup_each(host->cgroups, remove_group, host);

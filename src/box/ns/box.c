@@ -49,11 +49,22 @@ void box_destroy(struct box_host *host, struct box *box)
         cgroup_freeze(host->cgroups, box->id, false);
 }
 
+/* Where the agent is not in the group that is frozen, init stops it (agent/init.c). */
+static void tell_init(const struct box_host *host, const struct box *box, int sig)
+{
+    if (!cgroup_freezes_agent(host->cgroups))
+        syscall(SYS_pidfd_send_signal, box->pidfd, sig, NULL, 0);
+}
+
 int box_freeze(struct box_host *host, struct box *box, bool freeze, struct err *err)
 {
     if (box->state != BOX_RUNNING)
         return err_set(err, ERR_PRECONDITION, 0, "sandbox %s does not run", box->id);
+    if (freeze)
+        tell_init(host, box, SIGUSR1);
     int rc = cgroup_freeze(host->cgroups, box->id, freeze);
+    if (rc < 0 || !freeze)
+        tell_init(host, box, SIGUSR2);
     if (rc < 0)
         return err_os(err, -rc, "%s sandbox %s", freeze ? "freeze" : "thaw", box->id);
     box->frozen = freeze;

@@ -2,6 +2,7 @@
 /* Control groups of sandboxes: making, limiting, freezing, killing, removing. */
 #include "box/ns/cgroup.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,6 +62,79 @@ static int enable(int dir, unsigned controllers, const char *where, struct err *
     return 0;
 }
 
+static int set_value(int dir, const char *file, uint64_t value, struct err *err)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    int rc = fd_write_file(dir, file, text);
+    return rc < 0 ? err_os(err, -rc, "cgroup: set %s to %s", file, text) : 0;
+}
+
+static int limit_memory(int dir, bool v2, uint64_t bytes, struct err *err)
+{
+    int rc = set_value(dir, v2 ? "memory.max" : "memory.limit_in_bytes", bytes, err);
+    if (rc < 0)
+        return rc;
+    /* No swap on top: where the kernel does not count swap, there is nothing to set. */
+    rc = v2 ? set_value(dir, "memory.swap.max", 0, err)
+            : set_value(dir, "memory.memsw.limit_in_bytes", bytes, err);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+static int limit_cpu(int dir, bool v2, uint32_t millis, struct err *err)
+{
+    enum { PERIOD_US = 100000 };
+    uint64_t quota = (uint64_t)millis * PERIOD_US / 1000;
+    if (quota < 1000)
+        quota = 1000; /* the least that the kernel takes */
+    if (!v2)
+        return set_value(dir, "cpu.cfs_quota_us", quota, err);
+    char text[48];
+    snprintf(text, sizeof text, "%" PRIu64 " %d", quota, PERIOD_US);
+    int rc = fd_write_file(dir, "cpu.max", text);
+    return rc < 0 ? err_os(err, -rc, "cgroup: set cpu.max to %s", text) : 0;
+}
+
+/* Hierarchies that carry limits: the agent is not in the sandbox's group there. */
+static bool has_limits(const struct cgroup_hierarchy *h)
+{
+    return h->controllers & (CGROUP_MEMORY | CGROUP_CPU | CGROUP_PIDS);
+}
+
+static int limit_group(int dir, const struct cgroup_hierarchy *h, const struct box_limits *limits,
+                       struct err *err)
+{
+    int rc = 0;
+    if ((h->controllers & CGROUP_MEMORY) && limits->memory_bytes)
+        rc = limit_memory(dir, h->v2, limits->memory_bytes, err);
+    if (rc == 0 && (h->controllers & CGROUP_CPU) && limits->cpu_millis)
+        rc = limit_cpu(dir, h->v2, limits->cpu_millis, err);
+    if (rc == 0 && (h->controllers & CGROUP_PIDS) && limits->pids)
+        rc = set_value(dir, "pids.max", limits->pids, err);
+    return rc;
+}
+
+/* Bounds of the agents together, so that many cannot take the host: a quarter of the memory, most
+ * of which is page cache of uploads, and a share of the CPU that a few busy sandboxes have. */
+enum { AGENTS_SHARE = 8, AGENTS_PIDS = 16 * BOX_SLOTS };
+
+static int make_agents(int parent, const struct cgroup_hierarchy *h, struct err *err)
+{
+    struct sysinfo info;
+    if (mkdirat(parent, CGROUP_AGENTS, 0755) < 0 && errno != EEXIST)
+        return err_os(err, errno, "cgroup: make %s in %s", CGROUP_AGENTS, h->mount);
+    _cleanup_close_ int dir = openat(parent, CGROUP_AGENTS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || sysinfo(&info) < 0)
+        return err_os(err, errno, "cgroup: open %s in %s", CGROUP_AGENTS, h->mount);
+    const struct box_limits limits = {.memory_bytes = (uint64_t)info.totalram * info.mem_unit / 4,
+                                      .pids = AGENTS_PIDS};
+    int rc = limit_group(dir, h, &limits, err);
+    if (rc == 0 && (h->controllers & CGROUP_CPU))
+        rc = set_value(dir, h->v2 ? "cpu.weight" : "cpu.shares",
+                       (uint64_t)AGENTS_SHARE * (h->v2 ? 100 : 1024), err);
+    return rc;
+}
+
 static int open_parent(struct cgroup_host *host, size_t i, struct err *err)
 {
     const struct cgroup_hierarchy *h = &host->layout.hierarchies[i];
@@ -81,8 +156,10 @@ static int open_parent(struct cgroup_host *host, size_t i, struct err *err)
         if (rc < 0)
             return rc;
     }
-    host->fds[i] = TAKE_FD(fd);
-    return 0;
+    int rc = has_limits(h) ? make_agents(fd, h, err) : 0;
+    if (rc == 0)
+        host->fds[i] = TAKE_FD(fd);
+    return rc;
 }
 
 int cgroup_host_open(const char *parent, struct cgroup_host **ret, struct err *err)
@@ -126,6 +203,8 @@ void cgroup_host_close(struct cgroup_host *host, bool remove)
         return;
     for (size_t i = 0; i < host->layout.count; i++) {
         if (remove) {
+            if (host->fds[i] >= 0)
+                unlinkat(host->fds[i], CGROUP_AGENTS, AT_REMOVEDIR);
             _cleanup_free_ char *path = path_join(host->layout.hierarchies[i].mount, host->parent);
             rmdir(path);
         }
@@ -134,37 +213,37 @@ void cgroup_host_close(struct cgroup_host *host, bool remove)
     free(host);
 }
 
-static int set_value(int dir, const char *file, uint64_t value, struct err *err)
+static int *first_free(int *fds, size_t count)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%" PRIu64, value);
-    int rc = fd_write_file(dir, file, text);
-    return rc < 0 ? err_os(err, -rc, "cgroup: set %s to %s", file, text) : 0;
+    size_t i = 0;
+    while (i < count && fds[i] >= 0)
+        i++;
+    assert(i < count);
+    return &fds[i];
 }
 
-static int limit_memory(int dir, bool v2, uint64_t bytes, struct err *err)
+/* The doors into the group. */
+static int open_doors(const struct cgroup_host *host, size_t i, int dir, struct cgroup_fds *fds)
 {
-    int rc = set_value(dir, v2 ? "memory.max" : "memory.limit_in_bytes", bytes, err);
-    if (rc < 0)
-        return rc;
-    /* No swap on top: where the kernel does not count swap, there is nothing to set. */
-    rc = v2 ? set_value(dir, "memory.swap.max", 0, err)
-            : set_value(dir, "memory.memsw.limit_in_bytes", bytes, err);
-    return rc == -ENOENT ? 0 : rc;
-}
-
-static int limit_cpu(int dir, bool v2, uint32_t millis, struct err *err)
-{
-    enum { PERIOD_US = 100000 };
-    uint64_t quota = (uint64_t)millis * PERIOD_US / 1000;
-    if (quota < 1000)
-        quota = 1000; /* the least that the kernel takes */
-    if (!v2)
-        return set_value(dir, "cpu.cfs_quota_us", quota, err);
-    char text[48];
-    snprintf(text, sizeof text, "%" PRIu64 " %d", quota, PERIOD_US);
-    int rc = fd_write_file(dir, "cpu.max", text);
-    return rc < 0 ? err_os(err, -rc, "cgroup: set cpu.max to %s", text) : 0;
+    const struct cgroup_hierarchy *h = &host->layout.hierarchies[i];
+    const int flags = O_WRONLY | O_CLOEXEC;
+    if (has_limits(h)) {
+        int *door = first_free(fds->join, BOX_JOINS);
+        *door = openat(dir, h->v2 ? "cgroup.procs" : "tasks", flags);
+        if (*door < 0)
+            return -errno;
+    } else if (!h->v2) {
+        int *door = first_free(fds->tasks, BOX_TASKS);
+        *door = openat(dir, "tasks", flags);
+        return *door < 0 ? -errno : 0;
+    }
+    if (!h->v2)
+        return 0;
+    fds->directory = fcntl(dir, F_DUPFD_CLOEXEC, 0);
+    if (fds->directory < 0)
+        return -errno;
+    fds->leave = has_limits(h) ? openat(host->fds[i], CGROUP_AGENTS "/cgroup.procs", flags) : -1;
+    return has_limits(h) && fds->leave < 0 ? -errno : 0;
 }
 
 static int make_in(const struct cgroup_host *host, size_t i, const char *id,
@@ -176,29 +255,31 @@ static int make_in(const struct cgroup_host *host, size_t i, const char *id,
     _cleanup_close_ int dir = openat(host->fds[i], id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return err_os(err, errno, "cgroup: open %s/%s/%s", h->mount, host->parent, id);
-    int rc = 0;
-    if ((h->controllers & CGROUP_MEMORY) && limits->memory_bytes)
-        rc = limit_memory(dir, h->v2, limits->memory_bytes, err);
-    if (rc == 0 && (h->controllers & CGROUP_CPU) && limits->cpu_millis)
-        rc = limit_cpu(dir, h->v2, limits->cpu_millis, err);
-    if (rc == 0 && (h->controllers & CGROUP_PIDS) && limits->pids)
-        rc = set_value(dir, "pids.max", limits->pids, err);
+    int rc = limit_group(dir, h, limits, err);
     if (rc < 0)
         return rc;
-    if (h->controllers & CGROUP_MEMORY)
-        fds->memory =
-            openat(dir, h->v2 ? "memory.current" : "memory.usage_in_bytes", O_RDONLY | O_CLOEXEC);
-    if (h->controllers & CGROUP_CPUACCT)
-        fds->cpu = openat(dir, h->v2 ? "cpu.stat" : "cpuacct.usage", O_RDONLY | O_CLOEXEC);
-    if (h->v2) {
-        fds->directory = TAKE_FD(dir);
-        return 0;
+    const int flags = O_RDONLY | O_CLOEXEC;
+    if (h->controllers & CGROUP_MEMORY) {
+        fds->memory = openat(dir, h->v2 ? "memory.current" : "memory.usage_in_bytes", flags);
+        fds->oom = openat(dir, h->v2 ? "memory.events" : "memory.oom_control", flags);
     }
-    size_t next = 0;
-    while (fds->tasks[next] >= 0)
-        next++;
-    fds->tasks[next] = openat(dir, "tasks", O_WRONLY | O_CLOEXEC);
-    return fds->tasks[next] < 0 ? err_os(err, errno, "cgroup: open tasks of %s", id) : 0;
+    if (h->controllers & CGROUP_CPUACCT)
+        fds->cpu = openat(dir, h->v2 ? "cpu.stat" : "cpuacct.usage", flags);
+    rc = open_doors(host, i, dir, fds);
+    return rc < 0 ? err_os(err, -rc, "cgroup: open the doors of %s", id) : 0;
+}
+
+static void close_fds(struct cgroup_fds *fds)
+{
+    fd_closep(&fds->directory);
+    fd_closep(&fds->leave);
+    fd_closep(&fds->memory);
+    fd_closep(&fds->cpu);
+    fd_closep(&fds->oom);
+    for (size_t i = 0; i < BOX_TASKS; i++)
+        fd_closep(&fds->tasks[i]);
+    for (size_t i = 0; i < BOX_JOINS; i++)
+        fd_closep(&fds->join[i]);
 }
 
 int cgroup_make(const struct cgroup_host *host, const char *id, const struct box_limits *limits,
@@ -214,18 +295,14 @@ int cgroup_make(const struct cgroup_host *host, const char *id, const struct box
                        wanted & ~have & CGROUP_MEMORY ? "memory"
                        : wanted & ~have & CGROUP_CPU  ? "cpu"
                                                       : "pids");
-    struct cgroup_fds fds = {.directory = -1, .memory = -1, .cpu = -1};
-    for (size_t i = 0; i < ARRAY_SIZE(fds.tasks); i++)
-        fds.tasks[i] = -1;
+    struct cgroup_fds fds = {.directory = -1, .leave = -1, .memory = -1, .cpu = -1, .oom = -1};
+    memset(fds.tasks, -1, sizeof fds.tasks);
+    memset(fds.join, -1, sizeof fds.join);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < host->layout.count; i++)
         rc = make_in(host, i, id, limits, &fds, err);
     if (rc < 0) {
-        fd_closep(&fds.directory);
-        fd_closep(&fds.memory);
-        fd_closep(&fds.cpu);
-        for (size_t i = 0; i < ARRAY_SIZE(fds.tasks); i++)
-            fd_closep(&fds.tasks[i]);
+        close_fds(&fds);
         return rc;
     }
     *ret = fds;
@@ -266,6 +343,13 @@ static bool is_state(const struct cgroup_host *host, size_t i, const char *id, b
                line_value(text, "frozen") == (freeze ? 1 : 0);
     return read_text(host, i, id, "freezer.state", text, sizeof text) &&
            strcmp(text, freeze ? "FROZEN\n" : "THAWED\n") == 0;
+}
+
+bool cgroup_freezes_agent(const struct cgroup_host *host)
+{
+    size_t i;
+    const struct cgroup_hierarchy *h = with(host, CGROUP_FREEZER, &i);
+    return h && !has_limits(h);
 }
 
 bool cgroup_frozen(const struct cgroup_host *host, const char *id)
@@ -352,6 +436,19 @@ int cgroup_read_usage(const struct cgroup_host *host, const char *id, struct cgr
     return 0;
 }
 
+size_t cgroup_open_agents(const struct cgroup_host *host, int fds[BOX_CGROUPS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < host->layout.count; i++) {
+        const struct cgroup_hierarchy *h = &host->layout.hierarchies[i];
+        const char *file = h->v2 ? CGROUP_AGENTS "/cgroup.procs" : CGROUP_AGENTS "/tasks";
+        int fd = has_limits(h) ? openat(host->fds[i], file, O_WRONLY | O_CLOEXEC) : -1;
+        if (fd >= 0)
+            fds[count++] = fd;
+    }
+    return count;
+}
+
 enum { KILL_BATCH = 64 };
 
 static size_t read_pids(const struct cgroup_host *host, size_t i, const char *id,
@@ -387,6 +484,47 @@ static int kill_in(const struct cgroup_host *host, size_t i, const char *id)
         fd_closep(&fds[k]);
     }
     return (int)count;
+}
+
+static uint64_t pid_namespace(pid_t pid)
+{
+    char path[32];
+    struct stat st;
+    snprintf(path, sizeof path, "/proc/%d/ns/pid", pid);
+    return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+static unsigned kill_strays_in(const struct cgroup_host *host, size_t i,
+                               bool (*spare)(void *arg, uint64_t pid_namespace), void *arg)
+{
+    _cleanup_free_ char *text = NULL;
+    size_t len;
+    unsigned killed = 0;
+    if (fd_read_file(host->fds[i], CGROUP_AGENTS "/cgroup.procs", 16 << 20, &text, &len) < 0)
+        return 0;
+    struct str rest = {text, len}, line;
+    while (str_split(&rest, '\n', &line)) {
+        uint64_t pid;
+        if (str_to_u64(line, INT32_MAX, &pid) < 0 || pid == 0)
+            continue;
+        /* What is read under this pid with the pidfd open is about this process, or it is dead. */
+        _cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+        uint64_t namespace = pidfd < 0 ? 0 : pid_namespace((pid_t)pid);
+        if (namespace && !spare(arg, namespace) &&
+            syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0)
+            killed++;
+    }
+    return killed;
+}
+
+unsigned cgroup_kill_strays(const struct cgroup_host *host,
+                            bool (*spare)(void *arg, uint64_t pid_namespace), void *arg)
+{
+    unsigned killed = 0;
+    for (size_t i = 0; i < host->layout.count; i++)
+        if (has_limits(&host->layout.hierarchies[i]))
+            killed += kill_strays_in(host, i, spare, arg);
+    return killed;
 }
 
 int cgroup_kill(const struct cgroup_host *host, const char *id)

@@ -2,8 +2,15 @@
 /* Control groups of sandboxes, on cgroup v2, v1 and hosts that have both.
  *
  * Each sandbox has one group of its id, below a parent group of ours at the root of every
- * hierarchy that carries a controller we need. Nothing else of the host's groups is touched, and
- * cgroup.procs is never written: that waits for an RCU grace period (7-20 ms). */
+ * hierarchy that carries a controller we need. Its limits bind the users' processes in it. The
+ * zygote, and so every init and agent that comes from it, is in CGROUP_AGENTS beside them: a
+ * sandbox that has used up its memory, processes or CPU time still has an agent that answers, that
+ * can start a command and kill another. Only where no limit is (v1's freezer and cpuacct) are init
+ * and agent in the sandbox's group.
+ *
+ * Nothing else of the host's groups is touched. On v1 processes enter by `tasks`; writing to
+ * cgroup.procs waits for an RCU grace period (7-20 ms), so on v2 processes are born in the group,
+ * and init and agent leave it later. */
 #pragma once
 
 #include <stdbool.h>
@@ -47,12 +54,26 @@ int cgroup_host_open(const char *parent, struct cgroup_host **ret, struct err *e
 void cgroup_host_close(struct cgroup_host *host, bool remove);
 const struct cgroup_layout *cgroup_host_layout(const struct cgroup_host *host);
 
+/* Where init and agents are, beside the sandboxes' groups; no valid id. */
+#define CGROUP_AGENTS "_agents"
+
+/* Descriptors to write "0" into, by which a process moves into CGROUP_AGENTS in all hierarchies
+ * that have limits. Returns how many; owned by the caller. */
+size_t cgroup_open_agents(const struct cgroup_host *host, int fds[BOX_CGROUPS_MAX]);
+/* Ends every process in CGROUP_AGENTS whose pid namespace spare() does not know: inits whose
+ * launcher died before it had written them down. Returns how many. */
+unsigned cgroup_kill_strays(const struct cgroup_host *host,
+                            bool (*spare)(void *arg, uint64_t pid_namespace), void *arg);
+
 /* Descriptors for a new sandbox, -1 for those there are not; owned by the caller. */
 struct cgroup_fds {
-    int directory;                  /* v2: to be born in */
-    int tasks[BOX_CGROUPS_MAX - 1]; /* v1: to write "0" into */
-    int memory;                     /* memory in use, read-only */
-    int cpu;                        /* cpu time used, read-only */
+    int directory;        /* v2: for init to be born in */
+    int leave;            /* v2: CGROUP_AGENTS, for init and agent to go to */
+    int tasks[BOX_TASKS]; /* v1: for init to join */
+    int join[BOX_JOINS];  /* for users' processes to join */
+    int memory;           /* memory in use, read-only */
+    int cpu;              /* cpu time used, read-only */
+    int oom;              /* out-of-memory kills, read-only */
 };
 
 /* Makes the groups of a sandbox and sets its limits. A limit whose controller this host does not
@@ -60,6 +81,8 @@ struct cgroup_fds {
 int cgroup_make(const struct cgroup_host *host, const char *id, const struct box_limits *limits,
                 struct cgroup_fds *ret, struct err *err);
 
+/* Whether freezing the group stops the agent too; else it must be told (agent/agent.h). */
+bool cgroup_freezes_agent(const struct cgroup_host *host);
 /* Stops or continues all processes of the group and waits until that is so. -ENOENT if there is
  * no such group, -ETIMEDOUT (and thawed again) when a process could not be stopped. */
 int cgroup_freeze(const struct cgroup_host *host, const char *id, bool freeze);

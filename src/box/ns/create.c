@@ -41,8 +41,12 @@ static int make_cgroups(struct making *m, struct err *err)
         return rc;
     m->handles[BOX_HANDLE_MEMORY] = fds.memory;
     m->handles[BOX_HANDLE_CPU] = fds.cpu;
+    m->handles[BOX_HANDLE_OOM] = fds.oom;
+    m->handles[BOX_HANDLE_LEAVE] = fds.leave;
     m->handles[BOX_HANDLE_CGROUP] = fds.directory;
-    for (size_t i = 0; i < ARRAY_SIZE(fds.tasks); i++)
+    for (size_t i = 0; i < BOX_JOINS; i++)
+        m->handles[BOX_HANDLE_JOIN + i] = fds.join[i];
+    for (size_t i = 0; i < BOX_TASKS; i++)
         m->handles[BOX_HANDLE_TASKS + i] = fds.tasks[i];
     return 0;
 }

@@ -284,8 +284,12 @@ int host_need_zygote(struct box_host *host, struct err *err)
 {
     if (host->zygote.sock >= 0)
         return 0;
-    int rc = zygote_start(host->image_fd, host->filter_fd, host->options.keep_stderr, &host->zygote,
-                          err);
+    int joins[BOX_CGROUPS_MAX];
+    size_t count = cgroup_open_agents(host->cgroups, joins);
+    int rc = zygote_start(host->image_fd, host->filter_fd, joins, count, host->options.keep_stderr,
+                          &host->zygote, err);
+    for (size_t i = 0; i < count; i++)
+        close(joins[i]);
     if (rc < 0)
         return rc;
     host->zygote_watch = (struct watch){WATCH_ZYGOTE, NULL};

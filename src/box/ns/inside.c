@@ -29,8 +29,11 @@ static int join_cgroups(const int handles[BOX_HANDLES])
     for (int h = BOX_HANDLE_TASKS; h < BOX_HANDLES; h++)
         if (handles[h] >= 0 && write(handles[h], "0", 1) != 1)
             return -errno;
-    /* After joining, so that the sandbox sees its own group as the root of the tree. */
-    return unshare(CLONE_NEWCGROUP) < 0 ? -errno : 0;
+    /* On v2 it was born in it. */
+    for (int h = BOX_HANDLE_JOIN; handles[BOX_HANDLE_CGROUP] < 0 && h < BOX_HANDLE_STATUS; h++)
+        if (handles[h] >= 0 && write(handles[h], "0", 1) != 1)
+            return -errno;
+    return 0;
 }
 
 /* Files of the upper layer are created with the ids of the overlay's mounter, and the mount of the

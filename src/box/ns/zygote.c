@@ -71,7 +71,8 @@ _Noreturn static void become_zygote(int image, int sock, int filter, bool keep_s
     _exit(127);
 }
 
-int zygote_start(int image_fd, int filter_fd, bool keep_stderr, struct zygote *ret, struct err *err)
+int zygote_start(int image_fd, int filter_fd, const int *joins, size_t join_count, bool keep_stderr,
+                 struct zygote *ret, struct err *err)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -81,8 +82,12 @@ int zygote_start(int image_fd, int filter_fd, bool keep_stderr, struct zygote *r
     const int room = 2 * (BOX_CONFIG_MAX + (int)sizeof(struct box_inside));
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
     pid_t pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        for (size_t i = 0; i < join_count; i++)
+            if (write(joins[i], "0", 1) != 1)
+                _exit(127);
         become_zygote(image_fd, pair[1], filter_fd, keep_stderr);
+    }
     close(pair[1]);
     if (pid < 0) {
         int rc = err_os(err, errno, "zygote: fork");

@@ -19,10 +19,11 @@ int zygote_load_image(const void *image, size_t size);
 /* The filter as a memory file. fd or -errno. */
 int zygote_load_filter(const struct seccomp_filter *filter);
 
-/* Starts the program; both descriptors stay the caller's. keep_stderr leaves init and agent the
+/* Starts the program in the groups that the join_count descriptors lead to; all descriptors stay the
+ * caller's. keep_stderr leaves init and agent the
  * caller's standard error: for development only, since it is a door out of the sandbox. */
-int zygote_start(int image_fd, int filter_fd, bool keep_stderr, struct zygote *ret,
-                 struct err *err);
+int zygote_start(int image_fd, int filter_fd, const int *joins, size_t join_count, bool keep_stderr,
+                 struct zygote *ret, struct err *err);
 /* Ends and reaps it. Sandboxes live on. Fine for one that is not running. */
 void zygote_stop(struct zygote *zygote);
 
