@@ -85,7 +85,8 @@ static int append_sources(struct compose *c, struct upload *u)
 static bool is_same_file(const char *a, const char *b)
 {
     struct stat sa, sb;
-    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_ino == sb.st_ino && sa.st_dev == sb.st_dev;
+    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_ino == sb.st_ino &&
+           sa.st_dev == sb.st_dev;
 }
 
 static void compose_run(struct job *job)
@@ -147,7 +148,7 @@ static int read_request(struct compose *c, const json_t *in)
     if (count == 0 || count > SOURCES_MAX)
         return fail(c, 400, "malformed request", "source_paths must name at least one file");
     c->sources = xcalloc(count, sizeof *c->sources);
-    json_array_foreach(sources, i, item) {
+    json_array_foreach (sources, i, item) {
         int r = read_one(c, item, &c->sources[i]);
         if (r < 0)
             return r;
@@ -158,7 +159,8 @@ static int read_request(struct compose *c, const json_t *in)
 
 static void compose_body(struct http_exchange *x, int status, struct str body, void *arg)
 {
-    static const struct job_ops ops = {.run = compose_run, .done = compose_done, .free = compose_free};
+    static const struct job_ops ops = {
+        .run = compose_run, .done = compose_done, .free = compose_free};
     if (status < 0) {
         http_respond_error(x, 400, "the request body is %s",
                            status == -EMSGSIZE ? "too large" : "cut or malformed");

@@ -27,7 +27,8 @@ static int read_parts(struct agent *agent, struct str query, struct buf *name, s
     http_query_get(query, "username", name, &bad_name);
     bool has_path = http_query_get(query, "path", path, &bad_path) && (bad_path || buf_len(path));
     if (bad_name || bad_path) {
-        err_set(err, ERR_INVALID, 0, "malformed query parameter '%s'", bad_name ? "username" : "path");
+        err_set(err, ERR_INVALID, 0, "malformed query parameter '%s'",
+                bad_name ? "username" : "path");
         return 400;
     }
     int status = file_query_user(agent, buf_str(name), &q->user, err);

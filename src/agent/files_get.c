@@ -21,8 +21,8 @@
 #include "http/range.h"
 
 enum {
-    SMALL_MAX = 16 * 1024,    /* read and answered at once */
-    GZIP_MIN = 1024,          /* below it compression saves nothing */
+    SMALL_MAX = 16 * 1024, /* read and answered at once */
+    GZIP_MIN = 1024,       /* below it compression saves nothing */
     PIECE = 64 * 1024,
 };
 
@@ -31,7 +31,7 @@ enum {
 struct pump {
     struct job job;
     int fd;
-    char *type;       /* NULL: to be found out from the first piece */
+    char *type; /* NULL: to be found out from the first piece */
     bool gzip;
     z_stream z;
     unsigned char *in; /* gzip only: what was read and not yet compressed */
@@ -233,7 +233,8 @@ static void send_file(struct http_exchange *x, int fd, const struct stat *st, st
     char etag[64], date[HTTP_DATE_SIZE];
     snprintf(etag, sizeof etag, "\"%llx-%llx-%llx\"", (unsigned long long)st->st_ino,
              (unsigned long long)st->st_size,
-             (unsigned long long)st->st_mtim.tv_sec * 1000000000 + (unsigned long long)st->st_mtim.tv_nsec);
+             (unsigned long long)st->st_mtim.tv_sec * 1000000000 +
+                 (unsigned long long)st->st_mtim.tv_nsec);
     http_date_format(st->st_mtim.tv_sec, date);
     http_respond_header(x, "Last-Modified", date);
     http_respond_header(x, "ETag", etag);
@@ -251,7 +252,8 @@ static void send_file(struct http_exchange *x, int fd, const struct stat *st, st
     if (range == HTTP_RANGE_BAD) {
         close(fd);
         http_respond_headerf(x, "Content-Range", "bytes */%lld", (long long)st->st_size);
-        http_respond_error(x, 416, "range is outside of the file's %lld bytes", (long long)st->st_size);
+        http_respond_error(x, 416, "range is outside of the file's %lld bytes",
+                           (long long)st->st_size);
         return;
     }
     if (range == HTTP_RANGE_ALL && coding == HTTP_CODING_GZIP && st->st_size >= GZIP_MIN) {

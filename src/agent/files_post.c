@@ -24,9 +24,9 @@ struct post {
     struct buf waiting; /* received, not yet processed */
     struct buf taken;   /* the worker's */
     size_t fed;
-    bool heavy;   /* a worker has been needed: it does the rest, too */
-    bool ended;   /* the body is complete */
-    bool finish;  /* this work is the last */
+    bool heavy;  /* a worker has been needed: it does the rest, too */
+    bool ended;  /* the body is complete */
+    bool finish; /* this work is the last */
     bool answered;
     int status;
     struct err err;
@@ -54,7 +54,8 @@ static void answer(struct post *p)
     if (p->status)
         http_respond_error(p->job.x, p->status, "%s", p->err.message);
     else
-        http_respond(p->job.x, 200, "application/json; charset=utf-8", upload_batch_answer(p->batch));
+        http_respond(p->job.x, 200, "application/json; charset=utf-8",
+                     upload_batch_answer(p->batch));
     http_body_resume(p->job.x); /* the rest of a refused body is read and dropped */
 }
 

@@ -71,8 +71,8 @@ static int make_dir(const struct rpc_request *request, const char *path, struct 
     if (stat(path, &st) == 0)
         return S_ISDIR(st.st_mode)
                    ? err_set(err, ERR_EXISTS, 0, "directory already exists: %s", path)
-                   : err_set(err, ERR_INVALID, 0, "path already exists but it is not a directory: %s",
-                             path);
+                   : err_set(err, ERR_INVALID, 0,
+                             "path already exists but it is not a directory: %s", path);
     int r = tree_make_dirs(path, request->user->uid, request->user->gid, err);
     if (r < 0 && err->code != ERR_INVALID && err->code != ERR_NO_SPACE)
         err->code = ERR_INTERNAL;
@@ -89,7 +89,8 @@ void rpc_filesystem_make_dir(struct agent *agent, const struct rpc_request *requ
         answer_entry(request, path);
 }
 
-static int move(const struct rpc_request *request, const char *from, const char *to, struct err *err)
+static int move(const struct rpc_request *request, const char *from, const char *to,
+                struct err *err)
 {
     struct stat st;
     if (lstat(from, &st) < 0)

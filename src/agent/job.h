@@ -11,10 +11,11 @@
 struct job;
 
 struct job_ops {
-    void (*run)(struct job *job);     /* in a thread; touches nothing but the job's own */
-    void (*done)(struct job *job);    /* back on the loop; not called once the exchange has closed */
-    void (*drained)(struct job *job); /* the response was taken, and no run is under way; may be NULL */
-    void (*free)(struct job *job);    /* the exchange has closed, and no run is under way */
+    void (*run)(struct job *job);  /* in a thread; touches nothing but the job's own */
+    void (*done)(struct job *job); /* back on the loop; not called once the exchange has closed */
+    void (*drained)(
+        struct job *job); /* the response was taken, and no run is under way; may be NULL */
+    void (*free)(struct job *job); /* the exchange has closed, and no run is under way */
 };
 
 /* Embedded as the owner's member. */
@@ -24,6 +25,7 @@ struct job {
     uv_loop_t *loop;
     uv_work_t work;
     bool working;
+    bool has_run; /* in a thread, at least once */
 };
 
 /* Takes over the exchange's events. From here on the job is freed by ops->free, after `closed`. */

@@ -63,7 +63,8 @@ static void list_send(struct list *list)
         buf_append_z(&list->piece, "]}");
     if (!list->started) {
         http_respond_header(x, "Content-Type", "application/json");
-        http_respond_start(x, 200, list->result ? HTTP_LENGTH_CHUNKED : (int64_t)buf_len(&list->piece));
+        http_respond_start(x, 200,
+                           list->result ? HTTP_LENGTH_CHUNKED : (int64_t)buf_len(&list->piece));
         list->started = true;
     }
     http_respond_write(x, buf_ptr(&list->piece), buf_len(&list->piece));

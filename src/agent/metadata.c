@@ -26,10 +26,11 @@ static int check_item(const struct metadata *m, struct str key, struct str value
     if (key.len == 0)
         return err_set(err, ERR_INVALID, 0, "metadata: a key is empty");
     if (key.len > METADATA_KEY_MAX)
-        return err_set(err, ERR_INVALID, 0, "metadata: key '%.*s...' is longer than %d bytes", shown,
-                       key.p, METADATA_KEY_MAX);
+        return err_set(err, ERR_INVALID, 0, "metadata: key '%.*s...' is longer than %d bytes",
+                       shown, key.p, METADATA_KEY_MAX);
     if (!is_printable(key) || !is_printable(value))
-        return err_set(err, ERR_INVALID, 0, "metadata: '%.*s' is not printable ASCII", shown, key.p);
+        return err_set(err, ERR_INVALID, 0, "metadata: '%.*s' is not printable ASCII", shown,
+                       key.p);
     for (size_t i = 0; i < m->count; i++)
         if (str_ieqz(key, m->items[i].name + strlen(METADATA_PREFIX)))
             return err_set(err, ERR_INVALID, 0, "metadata: '%.*s' is given twice", shown, key.p);
@@ -119,9 +120,15 @@ int metadata_append(struct buf *out, const struct metadata *m)
 
 static int append_attribute(struct buf *out, const char *path, const char *name, bool *first)
 {
-    char value[4096];
-    ssize_t len = getxattr(path, name, value, sizeof value);
-    struct str text = {value, len > 0 ? (size_t)len : 0};
+    char small[256];
+    _cleanup_free_ char *large = NULL;
+    struct str text = {small, 0};
+    ssize_t len = getxattr(path, name, small, sizeof small);
+    if (len < 0 && errno == ERANGE) {
+        text.p = large = xmalloc(XATTR_SIZE_MAX);
+        len = getxattr(path, name, large, XATTR_SIZE_MAX);
+    }
+    text.len = len > 0 ? (size_t)len : 0;
     if (len < 0 || !utf8_valid(text) || !utf8_valid(str_from(name)))
         return 0;
     int r = append_pair(out, *first, name, text);

@@ -13,8 +13,8 @@
 #include "base/path.h"
 
 enum {
-    LEVELS_MAX = 100,        /* directories open at once while removing */
-    RETRIES_MAX = 16,        /* rounds over a directory that somebody keeps filling */
+    LEVELS_MAX = 100,       /* directories open at once while removing */
+    RETRIES_MAX = 16,       /* rounds over a directory that somebody keeps filling */
     QUICK_BYTES = 64 << 20, /* freeing more than this is not quick */
 };
 
@@ -70,7 +70,7 @@ int tree_make_parents(const char *path, uid_t uid, gid_t gid, struct err *err)
 
 struct level {
     DIR *dir;
-    char *name;    /* in the level below this one on the stack */
+    char *name; /* in the level below this one on the stack */
     int retries;
     bool deferred; /* a subtree was moved to the bottom level: that one is read again */
 };

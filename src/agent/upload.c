@@ -40,7 +40,8 @@ struct upload {
 static int fail(struct err *err, int os, const char *what, const char *path)
 {
     if (os == ENOSPC || os == EDQUOT)
-        return err_set(err, ERR_NO_SPACE, os, "not enough disk space available: %s '%s'", what, path);
+        return err_set(err, ERR_NO_SPACE, os, "not enough disk space available: %s '%s'", what,
+                       path);
     return err_set(err, ERR_INTERNAL, os, "%s '%s'", what, path);
 }
 
@@ -302,8 +303,8 @@ static int link_as(struct upload *u, const char *name)
 /* A mount point cannot be renamed over; its file is written in place, once all bytes are there. */
 static int write_in_place(struct upload *u, const struct metadata *metadata)
 {
-    _cleanup_close_ int fd = openat(u->dir, u->name,
-                                    O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    _cleanup_close_ int fd =
+        openat(u->dir, u->name, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || lseek(u->fd, 0, SEEK_SET) < 0 || fchown(fd, u->uid, u->gid) < 0)
         return -errno;
     int64_t n = copy_all(u->fd, fd);
@@ -339,9 +340,10 @@ static int replace(struct upload *u, const struct metadata *metadata)
 static void announce(struct upload *u)
 {
     struct stat made, found;
-    _cleanup_close_ int fd = openat(u->dir, u->name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0 || fstat(u->fd, &made) < 0 || fstat(fd, &found) < 0 ||
-        made.st_ino != found.st_ino || made.st_dev != found.st_dev)
+    _cleanup_close_ int fd =
+        openat(u->dir, u->name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || fstat(u->fd, &made) < 0 || fstat(fd, &found) < 0 || made.st_ino != found.st_ino ||
+        made.st_dev != found.st_dev)
         return; /* taken away or replaced again already */
     if (fchown(fd, u->uid, u->gid) == 0 && ftruncate(fd, u->size) < 0)
         return;

@@ -14,7 +14,7 @@
 #include "http/multipart.h"
 
 enum {
-    FILE_COST = 4096,            /* opening and placing one, next to writing bytes */
+    FILE_COST = 4096, /* opening and placing one, next to writing bytes */
     ANSWER_MAX = 64 << 20,
 };
 
@@ -78,7 +78,8 @@ static bool insert(struct seen *s, uint64_t h)
 static bool seen_add(struct seen *s, const char *path)
 {
     if (s->count * 2 >= s->size) {
-        struct seen grown = {.size = s->size ? s->size * 2 : 64, .count = s->count, .seed = s->seed};
+        struct seen grown = {
+            .size = s->size ? s->size * 2 : 64, .count = s->count, .seed = s->seed};
         if (!s->size)
             random_bytes(&grown.seed, sizeof grown.seed);
         grown.slots = xcalloc(grown.size, sizeof *grown.slots);

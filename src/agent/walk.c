@@ -65,7 +65,8 @@ static int push(struct walk *w, int at, const char *name, int flags)
     }
     if (w->depth >= OPEN_MAX)
         close_level(&w->levels[w->depth - OPEN_MAX]);
-    w->levels[w->depth++] = (struct level){.dir = dir, .fd = TAKE_FD(fd), .path_len = buf_len(&w->path)};
+    w->levels[w->depth++] =
+        (struct level){.dir = dir, .fd = TAKE_FD(fd), .path_len = buf_len(&w->path)};
     buf_init(&top_level(w)->names, NAMES_MAX);
     return 0;
 }
@@ -103,7 +104,8 @@ int walk_open(const char *path, uint32_t depth, struct walk **ret, struct err *e
     if (r == -ENOTDIR)
         return err_set(err, ERR_INVALID, 0, "path is not a directory: %s", path);
     if (r == -ELOOP)
-        return err_set(err, ERR_PRECONDITION, -r, "cyclic symlink or chain longer than 40 at '%s'", path);
+        return err_set(err, ERR_PRECONDITION, -r, "cyclic symlink or chain longer than 40 at '%s'",
+                       path);
     return err_set(err, ERR_INTERNAL, -r, "list directory '%s'", path);
 }
 

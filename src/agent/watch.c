@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -21,18 +22,19 @@
 #include "base/mem.h"
 
 enum {
-    READ_SIZE = 16 * 1024,  /* of kernel events in one go */
-    SLICE = 2000,           /* names read before the loop gets its turn */
+    READ_SIZE = 16 * 1024, /* of kernel events in one go */
+    SLICE = 2000,          /* names read before the loop gets its turn */
     PATH_ROOM = 1 << 20,
     EVENT_MAX = 1 << 20,
-    SPARE_MAX = 4,          /* idle inotify instances kept */
-    SPARE_WDS = 1024,       /* more watches than this are not worth removing one by one */
+    SPARE_MAX = 4,      /* idle inotify instances kept */
+    LARGE_TREE = 10000, /* names whose memory is worth giving back to the system */
+    SPARE_WDS = 1024,   /* more watches than this are not worth removing one by one */
 };
 /* ctime comes from a clock that ticks; what is older than this against our own is old. */
 #define CLOCK_TICK (20 * CLOCK_MS)
 
-#define WATCH_MASK                                                                                 \
-    (IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_ATTRIB | IN_DELETE |                 \
+#define WATCH_MASK                                                                 \
+    (IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_ATTRIB | IN_DELETE | \
      IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 
 TAILQ_HEAD(pending_dirs, watch_dir);
@@ -53,8 +55,8 @@ struct watch {
 
     char *input; /* kernel events read, NULL when there are none */
     size_t input_len, input_at;
-    int64_t consumed; /* bytes of kernel events handled so far */
-    int64_t whole_at; /* wall clock when the queue was last empty */
+    int64_t consumed;      /* bytes of kernel events handled so far */
+    int64_t whole_at;      /* wall clock when the queue was last empty */
     int64_t changed_since; /* during a rescan: what was changed later than this is told */
     uint32_t round;
     uint32_t hidden_cookie; /* of the last move away from a name of ours */
@@ -71,9 +73,9 @@ static void append_entry(struct watch *w, struct buf *out, struct str name)
 {
     size_t before = buf_len(out);
     bool self = str_eqz(name, ".");
-    _cleanup_free_ char *path = self ? xstrdup(w->path)
-                                     : xasprintf("%s%s%.*s", w->path,
-                                                 strcmp(w->path, "/") == 0 ? "" : "/", STR_ARG(name));
+    _cleanup_free_ char *path =
+        self ? xstrdup(w->path)
+             : xasprintf("%s%s%.*s", w->path, strcmp(w->path, "/") == 0 ? "" : "/", STR_ARG(name));
     int r = buf_append_z(out, ",\"entry\":");
     r = r ? r : entry_append(out, &w->owners, AT_FDCWD, path, path, NULL);
     if (r < 0)
@@ -111,7 +113,8 @@ static void fail(struct watch *w, int os, const char *path)
     struct err err;
     if (os == ENOSPC)
         err_set(&err, ERR_EXHAUSTED, 0,
-                "the limit of inotify watches is reached at '%s' (fs.inotify.max_user_watches)", path);
+                "the limit of inotify watches is reached at '%s' (fs.inotify.max_user_watches)",
+                path);
     else
         err_set(&err, ERR_INTERNAL, os, "watch '%s'", path);
     w->failed = true;
@@ -342,7 +345,7 @@ static void self_event(struct watch *w, struct watch_dir *dir, uint32_t mask)
         watch_tree_set_wd(&w->tree, dir, -1);
 }
 
-static void created(struct watch *w, struct watch_dir *dir, struct str name, bool is_dir, bool moved)
+static void created(struct watch *w, struct watch_dir *dir, struct str name, bool is_dir)
 {
     struct watch_node *node = watch_tree_find(&w->tree, dir, name);
     if (node && node->is_dir == is_dir && w->consumed < node->told_until) {
@@ -401,7 +404,7 @@ static void handle(struct watch *w, const struct inotify_event *event)
         watch_tree_find(&w->tree, dir, name))
         return; /* an upload over a file: its CHMOD and WRITE follow */
     if (event->mask & (IN_CREATE | IN_MOVED_TO))
-        created(w, dir, name, is_dir, event->mask & IN_MOVED_TO);
+        created(w, dir, name, is_dir);
     if (event->mask & IN_MOVED_FROM)
         gone(w, dir, name, EVENT_RENAME);
     if (event->mask & IN_ATTRIB)
@@ -595,7 +598,8 @@ static int check_root(const char *path, const struct watch_options *options, str
 }
 
 int watch_open(uv_loop_t *loop, const char *path, const struct watch_options *options,
-               const struct watch_callbacks *callbacks, void *arg, struct watch **ret, struct err *err)
+               const struct watch_callbacks *callbacks, void *arg, struct watch **ret,
+               struct err *err)
 {
     int r = check_root(path, options, err);
     if (r < 0)
@@ -641,11 +645,14 @@ static void handle_closed(uv_handle_t *handle)
     release_inotify(w->loop, w->fd, w->tree.wd_count <= SPARE_WDS);
     if (w->reading)
         closedir(w->reading);
+    bool was_large = w->tree.name_count > LARGE_TREE;
     watch_tree_done(&w->tree);
     owners_done(&w->owners);
     free(w->input);
     free(w->path);
     free(w);
+    if (was_large)
+        malloc_trim(64 * 1024);
 }
 
 void watch_close(struct watch *w)

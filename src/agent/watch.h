@@ -49,7 +49,8 @@ struct watch_callbacks {
 /* ERR_NOT_FOUND, ERR_INVALID (no directory, or a refused file system), ERR_EXHAUSTED (the kernel's
  * limits) or ERR_INTERNAL. No callback is called from inside. */
 int watch_open(uv_loop_t *loop, const char *path, const struct watch_options *options,
-               const struct watch_callbacks *callbacks, void *arg, struct watch **ret, struct err *err);
+               const struct watch_callbacks *callbacks, void *arg, struct watch **ret,
+               struct err *err);
 /* While paused the kernel queues, and when that overflows a rescan follows. May be called inside
  * `event`; the few events that are read already still come. */
 void watch_pause(struct watch *w);

@@ -93,7 +93,8 @@ void rpc_filesystem_watch_dir(struct agent *agent, const struct rpc_request *req
         rpc_respond_error(request->exchange, request->head, &err);
         return;
     }
-    s->stream = rpc_stream_open(request->exchange, request->head, STR("{\"keepalive\":{}}"), &events, s);
+    s->stream =
+        rpc_stream_open(request->exchange, request->head, STR("{\"keepalive\":{}}"), &events, s);
 }
 
 /* ---- polled watchers ---- */
@@ -168,16 +169,17 @@ static void creation_closed(struct http_exchange *x, void *arg)
     remove_watcher(arg);
 }
 
-void rpc_filesystem_create_watcher(struct agent *agent, const struct rpc_request *request, json_t *in)
+void rpc_filesystem_create_watcher(struct agent *agent, const struct rpc_request *request,
+                                   json_t *in)
 {
     static const struct watch_callbacks callbacks = {watcher_ready, watcher_event, watcher_failed};
     static const struct http_exchange_events events = {.closed = creation_closed};
     struct watchers *all = get_watchers(agent);
     struct err err;
     struct watcher *w = xcalloc(1, sizeof *w);
-    int r = all->count >= WATCHERS_MAX ? err_set(&err, ERR_EXHAUSTED, 0, "more than %d watchers",
-                                                 WATCHERS_MAX)
-                                       : 0;
+    int r = all->count >= WATCHERS_MAX
+                ? err_set(&err, ERR_EXHAUSTED, 0, "more than %d watchers", WATCHERS_MAX)
+                : 0;
     if (r == 0)
         r = open_watch(agent, request, in, &callbacks, w, &w->watch, &err);
     if (r < 0) {
@@ -196,14 +198,16 @@ void rpc_filesystem_create_watcher(struct agent *agent, const struct rpc_request
     http_exchange_on(request->exchange, &events, w);
 }
 
-static int find_watcher(struct agent *agent, const json_t *in, struct watcher **ret, struct err *err)
+static int find_watcher(struct agent *agent, const json_t *in, struct watcher **ret,
+                        struct err *err)
 {
     struct str id = STR("");
     int r = jsonx_text(in, "watcherId", &id, err);
     if (r < 0)
         return r;
     struct watcher *w;
-    LIST_FOREACH (w, &get_watchers(agent)->list, link) {
+    LIST_FOREACH(w, &get_watchers(agent)->list, link)
+    {
         if (!w->creating && str_eqz(id, w->id)) {
             *ret = w;
             return 0;
@@ -243,7 +247,8 @@ void rpc_filesystem_get_watcher_events(struct agent *agent, const struct rpc_req
     watch_resume(w->watch);
 }
 
-void rpc_filesystem_remove_watcher(struct agent *agent, const struct rpc_request *request, json_t *in)
+void rpc_filesystem_remove_watcher(struct agent *agent, const struct rpc_request *request,
+                                   json_t *in)
 {
     struct watcher *w;
     struct err err;

@@ -22,7 +22,8 @@ static uint32_t hash_name(const struct watch_dir *parent, struct str name)
 const char *watch_node_name(const struct watch_node *node)
 {
     /* Behind the struct, whichever it is. */
-    return (const char *)node + (node->is_dir ? sizeof(struct watch_dir) : sizeof(struct watch_node));
+    return (const char *)node +
+           (node->is_dir ? sizeof(struct watch_dir) : sizeof(struct watch_node));
 }
 
 static struct watch_node *new_node(struct str name, bool is_dir)
@@ -86,8 +87,8 @@ struct watch_node *watch_tree_find(struct watch_tree *t, struct watch_dir *paren
         return NULL;
     uint32_t hash = hash_name(parent, name);
     struct watch_node *node = t->names[hash & (t->name_buckets - 1)];
-    while (node && (node->hash != hash || node->parent != parent ||
-                    !str_eqz(name, watch_node_name(node))))
+    while (node &&
+           (node->hash != hash || node->parent != parent || !str_eqz(name, watch_node_name(node))))
         node = node->hash_next;
     return node;
 }
@@ -108,7 +109,8 @@ struct watch_node *watch_tree_add(struct watch_tree *t, struct watch_dir *parent
     return node;
 }
 
-static void remove_leaf(struct watch_tree *t, struct watch_node *node, watch_tree_gone_fn *gone, void *arg)
+static void remove_leaf(struct watch_tree *t, struct watch_node *node, watch_tree_gone_fn *gone,
+                        void *arg)
 {
     gone(node, arg);
     if (node->is_dir)
@@ -122,7 +124,8 @@ static void remove_leaf(struct watch_tree *t, struct watch_node *node, watch_tre
     free(node);
 }
 
-void watch_tree_remove(struct watch_tree *t, struct watch_node *node, watch_tree_gone_fn *gone, void *arg)
+void watch_tree_remove(struct watch_tree *t, struct watch_node *node, watch_tree_gone_fn *gone,
+                       void *arg)
 {
     /* Down to a leaf, take it, back to its parent: no recursion, trees may be deep. */
     for (struct watch_node *at = node;;) {

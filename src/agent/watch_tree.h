@@ -51,7 +51,8 @@ struct watch_node *watch_tree_add(struct watch_tree *t, struct watch_dir *parent
 /* Called for each node that goes, what is in a directory before it. */
 typedef void watch_tree_gone_fn(struct watch_node *node, void *arg);
 /* Takes out a node (not the root) with everything below. */
-void watch_tree_remove(struct watch_tree *t, struct watch_node *node, watch_tree_gone_fn *gone, void *arg);
+void watch_tree_remove(struct watch_tree *t, struct watch_node *node, watch_tree_gone_fn *gone,
+                       void *arg);
 
 void watch_tree_set_wd(struct watch_tree *t, struct watch_dir *dir, int wd);
 struct watch_dir *watch_tree_by_wd(struct watch_tree *t, int wd);

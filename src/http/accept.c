@@ -53,7 +53,8 @@ enum http_coding http_accept_coding(const struct http_headers *headers)
                 read_item(item, &w);
     }
     int gzip = w.gzip >= 0 ? w.gzip : w.any > 0 ? w.any : 0;
-    int identity = w.identity >= 0 ? w.identity : w.any; /* -1: not mentioned, which is acceptable */
+    int identity =
+        w.identity >= 0 ? w.identity : w.any; /* -1: not mentioned, which is acceptable */
     if (identity == 0)
         return gzip > 0 ? HTTP_CODING_GZIP : HTTP_CODING_NONE;
     return w.gzip > 0 && !w.other && w.gzip > identity ? HTTP_CODING_GZIP : HTTP_CODING_IDENTITY;

@@ -20,8 +20,8 @@ void http_date_format(int64_t seconds, char out[HTTP_DATE_SIZE])
         t = 0; /* a year that four digits cannot say */
         gmtime_r(&t, &tm);
     }
-    snprintf(out, HTTP_DATE_SIZE, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
-             months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    snprintf(out, HTTP_DATE_SIZE, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday],
+             tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
 static int number(const char *p, size_t digits)
@@ -54,8 +54,9 @@ int http_date_parse(struct str text, int64_t *ret_seconds)
     for (int i = 0; i < 12; i++)
         if (memcmp(text.p + 8, months[i], 3) == 0)
             tm.tm_mon = i;
-    if (tm.tm_mon < 0 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_year < -1900 || tm.tm_hour < 0 ||
-        tm.tm_hour > 23 || tm.tm_min < 0 || tm.tm_min > 59 || tm.tm_sec < 0 || tm.tm_sec > 60)
+    if (tm.tm_mon < 0 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_year < -1900 ||
+        tm.tm_hour < 0 || tm.tm_hour > 23 || tm.tm_min < 0 || tm.tm_min > 59 || tm.tm_sec < 0 ||
+        tm.tm_sec > 60)
         return -EINVAL;
     *ret_seconds = timegm(&tm);
     return 0;

@@ -79,7 +79,10 @@ static const struct {
     {{"\x1f\x8b\x08", 3}, "application/x-gzip"},
     {{"PK\x03\x04", 4}, "application/zip"},
     {{"BZh", 3}, "application/x-bzip2"},
-    {{"\xfd" "7zXZ\0", 6}, "application/x-xz"},
+    {{"\xfd"
+      "7zXZ\0",
+      6},
+     "application/x-xz"},
     {{"\0asm", 4}, "application/wasm"},
     {{"OggS\0", 5}, "application/ogg"},
     {{"ID3", 3}, "audio/mpeg"},

@@ -103,7 +103,8 @@ static void decode_form_escapes(struct buf *value)
     for (size_t i = 0; i < len; i++, out++) {
         p[out] = p[i];
         for (size_t e = 0; p[i] == '%' && i + 2 < len && e < ARRAY_SIZE(escapes); e++) {
-            if (p[i + 1] == escapes[e].hex[0] && (p[i + 2] & ~0x20) == (escapes[e].hex[1] & ~0x20)) {
+            if (p[i + 1] == escapes[e].hex[0] &&
+                (p[i + 2] & ~0x20) == (escapes[e].hex[1] & ~0x20)) {
                 p[out] = escapes[e].c;
                 i += 2;
                 break;
@@ -310,11 +311,19 @@ int multipart_feed(struct multipart *m, const char *p, size_t n, struct err *err
     while (r >= 0 && p < end) {
         switch (m->state) {
         case PREAMBLE:
-        case CONTENT: r = feed_content(m, &p, end); break;
-        case HEAD: r = feed_head(m, &p, end, err); break;
-        case AFTER: r = feed_after(m, &p); break;
-        case EPILOGUE: return 0;
-        case FAILED: return err_set(err, ERR_INVALID, 0, "multipart: fed after a failure");
+        case CONTENT:
+            r = feed_content(m, &p, end);
+            break;
+        case HEAD:
+            r = feed_head(m, &p, end, err);
+            break;
+        case AFTER:
+            r = feed_after(m, &p);
+            break;
+        case EPILOGUE:
+            return 0;
+        case FAILED:
+            return err_set(err, ERR_INVALID, 0, "multipart: fed after a failure");
         }
     }
     if (r < 0)

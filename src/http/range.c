@@ -16,7 +16,8 @@ static bool parse_number(struct str s, int64_t *ret)
     return s.len > 0;
 }
 
-enum http_range http_range_parse(struct str value, int64_t size, int64_t *ret_first, int64_t *ret_length)
+enum http_range http_range_parse(struct str value, int64_t size, int64_t *ret_first,
+                                 int64_t *ret_length)
 {
     struct str unit, text = value, from;
     if (!value.p || !str_split(&text, '=', &unit) || !str_ieqz(str_trim(unit), "bytes") || !text.p)

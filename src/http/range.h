@@ -14,4 +14,5 @@ enum http_range {
 };
 
 /* value: of the field, .p == NULL if absent. For a part its first byte and length. */
-enum http_range http_range_parse(struct str value, int64_t size, int64_t *ret_first, int64_t *ret_length);
+enum http_range http_range_parse(struct str value, int64_t size, int64_t *ret_first,
+                                 int64_t *ret_length);

@@ -21,18 +21,12 @@ static void permissions(void **state)
         mode_t mode;
         const char *want;
     } cases[] = {
-        {S_IFREG | 0644, "-rw-r--r--"},
-        {S_IFREG, "----------"},
-        {S_IFDIR | 0755, "drwxr-xr-x"},
-        {S_IFDIR | 01777, "dtrwxrwxrwx"},
-        {S_IFLNK | 0777, "Lrwxrwxrwx"},
-        {S_IFREG | 04755, "urwxr-xr-x"},
-        {S_IFREG | 02755, "grwxr-xr-x"},
-        {S_IFREG | 06711, "ugrwx--x--x"},
-        {S_IFIFO | 0600, "prw-------"},
-        {S_IFSOCK | 0777, "Srwxrwxrwx"},
-        {S_IFBLK | 0660, "Drw-rw----"},
-        {S_IFCHR | 0666, "Dcrw-rw-rw-"},
+        {S_IFREG | 0644, "-rw-r--r--"},      {S_IFREG, "----------"},
+        {S_IFDIR | 0755, "drwxr-xr-x"},      {S_IFDIR | 01777, "dtrwxrwxrwx"},
+        {S_IFLNK | 0777, "Lrwxrwxrwx"},      {S_IFREG | 04755, "urwxr-xr-x"},
+        {S_IFREG | 02755, "grwxr-xr-x"},     {S_IFREG | 06711, "ugrwx--x--x"},
+        {S_IFIFO | 0600, "prw-------"},      {S_IFSOCK | 0777, "Srwxrwxrwx"},
+        {S_IFBLK | 0660, "Drw-rw----"},      {S_IFCHR | 0666, "Dcrw-rw-rw-"},
         {S_IFCHR | 07421, "Dugctr---w---x"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -58,12 +52,13 @@ static void a_file(void **state)
     owners_refresh(&owners);
     assert_int_equal(entry_append(&out, &owners, AT_FDCWD, path, path, &st), 0);
     char want[600];
-    snprintf(want, sizeof want,
-             "{\"name\":\"%s\",\"type\":\"FILE_TYPE_FILE\",\"path\":\"%s\",\"size\":\"5\",\"mode\":384,"
-             "\"permissions\":\"-rw-------\",\"owner\":\"%s\",\"group\":\"%s\","
-             "\"modifiedTime\":\"2023-11-14T22:13:20.120Z\"}",
-             path + strlen("/tmp/"), path, owners_user(&owners, st.st_uid),
-             owners_group(&owners, st.st_gid));
+    snprintf(
+        want, sizeof want,
+        "{\"name\":\"%s\",\"type\":\"FILE_TYPE_FILE\",\"path\":\"%s\",\"size\":\"5\",\"mode\":384,"
+        "\"permissions\":\"-rw-------\",\"owner\":\"%s\",\"group\":\"%s\","
+        "\"modifiedTime\":\"2023-11-14T22:13:20.120Z\"}",
+        path + strlen("/tmp/"), path, owners_user(&owners, st.st_uid),
+        owners_group(&owners, st.st_gid));
     assert_string_equal(buf_cstr(&out), want);
     unlink(path);
     size_t before = buf_len(&out);

@@ -35,7 +35,8 @@ static void paths(void **state)
     struct passwd_user user = {.name = (char[]){"u"}, .home = (char[]){"/home/u"}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         _cleanup_free_ char *got = NULL;
-        assert_int_equal(resolve_path(&user, cases[i].workdir, str_from(cases[i].path), &got, NULL), 0);
+        assert_int_equal(resolve_path(&user, cases[i].workdir, str_from(cases[i].path), &got, NULL),
+                         0);
         assert_string_equal(got, cases[i].want);
     }
     user.home = (char[]){"/"};

@@ -38,8 +38,8 @@ static void not_utf8(void **state)
     check(STR("\xff"), "\"" BAD "\"");
     check(STR("a\xc3"), "\"a" BAD "\"");
     check(STR("\xc3\"\x80"), "\"" BAD "\\\"" BAD "\"");
-    check(STR("\xed\xa0\x80"), "\"" BAD BAD BAD "\"");       /* a surrogate */
-    check(STR("\xc0\xaf"), "\"" BAD BAD "\"");               /* overlong */
+    check(STR("\xed\xa0\x80"), "\"" BAD BAD BAD "\"");         /* a surrogate */
+    check(STR("\xc0\xaf"), "\"" BAD BAD "\"");                 /* overlong */
     check(STR("\xf4\x90\x80\x80"), "\"" BAD BAD BAD BAD "\""); /* above U+10FFFF */
     check(STR("\xe6\xbc\xc3\xa4"), "\"" BAD BAD "\xc3\xa4\"");
 }

@@ -24,7 +24,8 @@ static void by_content(void **state)
 {
     (void)state;
     assert_string_equal(content_type_by_content(STR("")), "text/plain; charset=utf-8");
-    assert_string_equal(content_type_by_content(STR("\x1b[1mcolour\xff")), "text/plain; charset=utf-8");
+    assert_string_equal(content_type_by_content(STR("\x1b[1mcolour\xff")),
+                        "text/plain; charset=utf-8");
     assert_string_equal(content_type_by_content(STR("a\0b")), "application/octet-stream");
     assert_string_equal(content_type_by_content(STR("\x1f\x8b\x08\0")), "application/x-gzip");
     assert_string_equal(content_type_by_content(STR("\x1f\x8b")), "application/octet-stream");

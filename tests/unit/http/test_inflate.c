@@ -98,7 +98,8 @@ static void refused(void **state)
     for (size_t n = 0; n < whole.len; n++)
         assert_int_equal(decode((struct str){whole.p, n}, 3, &out), -EINVAL);
     assert_int_equal(decode(STR("not gzip at all"), 4, &out), -EINVAL);
-    assert_int_equal(decode(STR("x\x9c\x03\x00\x00\x00\x00\x01"), 4, &out), -EINVAL); /* zlib's own */
+    assert_int_equal(decode(STR("x\x9c\x03\x00\x00\x00\x00\x01"), 4, &out),
+                     -EINVAL); /* zlib's own */
     buf_append_z(&data, "junk behind");
     assert_int_equal(decode(buf_str(&data), 100, &out), -EINVAL);
     char *sum = data.data + data.begin + whole.len - 6;

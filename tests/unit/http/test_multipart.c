@@ -75,7 +75,7 @@ static void check_body(struct str body, const char *want)
     }
 }
 
-#define PART(disposition, content)                                                                 \
+#define PART(disposition, content) \
     "--XX\r\nContent-Disposition: form-data; " disposition "\r\n\r\n" content "\r\n"
 
 static void sdk_bodies(void **state)
@@ -88,8 +88,9 @@ static void sdk_bodies(void **state)
                "[file|a.txt|text/plain]hello\n;[file|/tmp/b.txt|]B;");
     check_body(STR(PART("name=x", "") "--XX--"), "[x|(none)|];");
     check_body(STR("--XX--\r\n"), "");
-    check_body(STR("a preamble\r\nof lines\r\n" PART("name=x", "1") "--XX--\r\nan epilogue\r\n--XX\r\n"),
-               "[x|(none)|]1;");
+    check_body(
+        STR("a preamble\r\nof lines\r\n" PART("name=x", "1") "--XX--\r\nan epilogue\r\n--XX\r\n"),
+        "[x|(none)|]1;");
     check_body(STR("--XX \t \r\nA: b\r\n\r\n1\r\n--XX  \r\n\r\n2\r\n--XX--  \r\n"),
                "[|(none)|]1;[|(none)|]2;");
 }
@@ -97,8 +98,9 @@ static void sdk_bodies(void **state)
 static void looks_like_a_boundary(void **state)
 {
     (void)state;
-    check_body(STR(PART("name=f", "a\r\n--X\r\n--XY\r\r\n-\r\n--XXX\r\n--XX-\r\n--XX\rz") "--XX--\r\n"),
-               "[f|(none)|]a\r\n--X\r\n--XY\r\r\n-\r\n--XXX\r\n--XX-\r\n--XX\rz;");
+    check_body(
+        STR(PART("name=f", "a\r\n--X\r\n--XY\r\r\n-\r\n--XXX\r\n--XX-\r\n--XX\rz") "--XX--\r\n"),
+        "[f|(none)|]a\r\n--X\r\n--XY\r\r\n-\r\n--XXX\r\n--XX-\r\n--XX\rz;");
     check_body(STR(PART("name=f", "\r\n--XX\r\r\n--XX \r\r\n") "--XX--\r\n"),
                "[f|(none)|]\r\n--XX\r\r\n--XX \r\r\n;");
     /* a false one whose tail begins the true one */
@@ -113,8 +115,9 @@ static void names(void **state)
     check_body(STR(PART("name=\"file\"; filename=\"/a/\xc3\xa4 %22q%22%0d%0A%41.txt\"", "")
                        PART("filename=\"C:\\dir\\n\\\"x\\\\\"; name=file", "") "--XX--"),
                "[file|/a/\xc3\xa4 \"q\"\r\n%41.txt|];[file|C:\\dir\\n\"x\\|];");
-    check_body(STR(PART("name=file; filename=\"\"", "") PART("name=\"a;b\" ; filename=x;", "") "--XX--"),
-               "[file||];[a;b|x|];");
+    check_body(
+        STR(PART("name=file; filename=\"\"", "") PART("name=\"a;b\" ; filename=x;", "") "--XX--"),
+        "[file||];[a;b|x|];");
     check_body(STR(PART("name=f; filename=\"plain\"; filename*=UTF-8''a%20b", "")
                        PART("name=f; filename*=utf-8'en'c%C3%A4; filename=no", "") "--XX--"),
                "[f|a b|];[f|c\xc3\xa4|];");
@@ -148,8 +151,8 @@ static void malformed(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
         for (size_t step = 1; step < 9; step += 7) {
             struct record r = {0};
-            assert_int_equal(parse("multipart/form-data; boundary=XX", str_from(bodies[i]), step, &r),
-                             -EINVAL);
+            assert_int_equal(
+                parse("multipart/form-data; boundary=XX", str_from(bodies[i]), step, &r), -EINVAL);
             buf_done(&r.text);
         }
     }
@@ -194,7 +197,8 @@ static void content_types(void **state)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct record r = {0};
-        assert_int_equal(parse(cases[i].type, STR("--XX\r\n\r\n\r\n--XX--"), 99, &r), cases[i].result);
+        assert_int_equal(parse(cases[i].type, STR("--XX\r\n\r\n\r\n--XX--"), 99, &r),
+                         cases[i].result);
         buf_done(&r.text);
     }
 }
@@ -203,7 +207,8 @@ static void owner_stops(void **state)
 {
     (void)state;
     struct record r = {.fail_at_data = 2};
-    struct str body = STR(PART("name=a", "one") PART("name=b", "two") PART("name=c", "three") "--XX--");
+    struct str body =
+        STR(PART("name=a", "one") PART("name=b", "two") PART("name=c", "three") "--XX--");
     assert_int_equal(parse("multipart/form-data; boundary=XX", body, body.len, &r), -ECANCELED);
     assert_string_equal(buf_cstr(&r.text), "[a|(none)|]one;[b|(none)|]");
     buf_done(&r.text);
@@ -235,7 +240,8 @@ static void random_contents(void **state)
         buf_append_char(&want, ';');
         struct record r = {0};
         assert_int_equal(parse("multipart/form-data; boundary=XX-X-X-XX--X", buf_str(&body),
-                               1 + (seed >> 40) % 20, &r), 0);
+                               1 + (seed >> 40) % 20, &r),
+                         0);
         assert_true(str_eq(buf_str(&r.text), buf_str(&want)));
         buf_done(&r.text);
         buf_done(&body);

@@ -10,7 +10,8 @@
 
 #include "base/mem.h"
 
-static void check(const char *value, int64_t size, enum http_range want, int64_t first, int64_t length)
+static void check(const char *value, int64_t size, enum http_range want, int64_t first,
+                  int64_t length)
 {
     int64_t f = -7, n = -7;
     assert_int_equal(http_range_parse(str_from(value), size, &f, &n), want);
@@ -48,8 +49,9 @@ static void ignored(void **state)
 {
     (void)state;
     static const char *const values[] = {
-        NULL, "", "bytes", "bytes=", "bytes=-", "bytes=a-", "bytes=1-b", "bytes=2-1", "bytes=1",
-        "bytes=1-2,4-5", "bytes=0-0,", "items=0-1", "=0-1", "bytes=+1-2", "bytes=1--2", "bytes=0x1-2",
+        NULL,        "",           "bytes",      "bytes=",        "bytes=-",    "bytes=a-",
+        "bytes=1-b", "bytes=2-1",  "bytes=1",    "bytes=1-2,4-5", "bytes=0-0,", "items=0-1",
+        "=0-1",      "bytes=+1-2", "bytes=1--2", "bytes=0x1-2",
     };
     for (size_t i = 0; i < ARRAY_SIZE(values); i++)
         check(values[i], 10, HTTP_RANGE_ALL, 0, 0);
