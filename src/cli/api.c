@@ -365,6 +365,9 @@ static char *start_message(const struct api_process *process, size_t *ret_len)
     for (const char *const *arg = process->argv + 1; *arg; arg++)
         json_array_append_new(args, json_string(*arg));
     json_t *body = json_pack("{s:{s:s,s:o}}", "process", "cmd", process->argv[0], "args", args);
+    if (process->terminal)
+        json_object_set_new(body, "pty",
+                            json_pack("{s:{s:i,s:i}}", "size", "cols", 80, "rows", 24));
     _cleanup_free_ char *text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     size_t n = strlen(text);

@@ -40,6 +40,7 @@ int api_upload(struct api *api, const struct api_sandbox *sandbox, const char *u
 struct api_process {
     const char *user;
     const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
+    bool terminal;           /* give it one */
     /* Called for each piece of output; true: go on, false: leave the process alone and return. */
     bool (*output)(void *arg, bool is_stderr, const char *p, size_t n);
     void *arg;

@@ -214,6 +214,32 @@ static int run_probe(struct selftest *t, const struct api_sandbox *sandbox, cons
     return rc;
 }
 
+/* Descriptors once more, by the other way in: a process with a terminal. */
+static int run_on_terminal(struct selftest *t, const struct api_sandbox *sandbox, const char *user,
+                           struct err *err)
+{
+    static const char *const argv[] = {PROBE_PATH, "--only", "descriptors", NULL};
+    _cleanup_(buf_done) struct buf output;
+    _cleanup_(selftest_report_done) struct selftest_report found = {0};
+    const struct api_process process = {
+        .user = user, .argv = argv, .terminal = true, .output = collect, .arg = &output};
+    int code;
+    buf_init(&output, OUTPUT_MAX);
+    int rc = api_run(t->api, sandbox, &process, &code, NULL, err);
+    if (rc < 0)
+        return rc;
+    selftest_report_line(&found, SELFTEST_USER,
+                         STR("{\"name\":\"descriptors\",\"group\":\"files\",\"row\":\"1\","
+                             "\"what\":\"\"}"));
+    selftest_report_line(&found, SELFTEST_USER, str_trim(buf_str(&output)));
+    const struct selftest_cell *cell = selftest_report_cell(&found, "descriptors", SELFTEST_USER);
+    selftest_report_set(&t->report, strcmp(user, "root") == 0 ? SELFTEST_ROOT : SELFTEST_USER,
+                        "descriptors-terminal", "1",
+                        "no descriptor of ours survives into a process with a terminal",
+                        cell->verdict, "%s", cell->evidence);
+    return 0;
+}
+
 /* ---- steps ---- */
 
 struct text_arguments {
@@ -251,12 +277,15 @@ static void add_outside(struct selftest *t, int pid, struct text_arguments *text
     add(a, "--host-abstract", t->scene.abstract_name);
     add(a, "--secret", t->server.dir);
     add(a, "--secret", t->server.key);
+    if (t->options.templates_dir)
+        add(a, "--secret", t->options.templates_dir);
     add(a, "--absent", t->server.dir);
     for (size_t i = 0; selftest_scene_closed[i]; i++)
         add(a, "--closed", selftest_scene_closed[i]);
     if (find_gateway(pid, text->gateway, sizeof text->gateway))
         add(a, "--closed", text->gateway);
     add(a, "--reachable", selftest_scene_reachable);
+    add(a, "--resolver", selftest_scene_resolver);
     add(a, "--spoof-to", selftest_scene_reachable);
     if (t->peer_address[0])
         add(a, "--peer", t->peer_address);
@@ -350,6 +379,8 @@ static int test_as(struct selftest *t, const char *user, struct err *err)
     rc = upload_probe(t, &sandbox, err);
     if (rc == 0)
         rc = run_static(t, &sandbox, user, pid, err);
+    if (rc == 0 && wanted(&t->options, "files"))
+        rc = run_on_terminal(t, &sandbox, user, err);
     if (rc == 0 && t->own)
         selftest_outside_look(&outside, &t->report);
     if (rc == 0 && wanted(&t->options, "limits"))

@@ -40,6 +40,7 @@ const char *const selftest_scene_closed[] = {
     "169.254.169.254" PORT_TEXT, "100.100.100.200" PORT_TEXT, "198.18.0.1" PORT_TEXT,
     "168.63.129.16" PORT_TEXT,   HOST_ADDRESS PORT_TEXT,      NULL};
 const char *const selftest_scene_reachable = INTERNET_ADDRESS PORT_TEXT;
+const char *const selftest_scene_resolver = INTERNET_ADDRESS ":53";
 
 static struct in_addr address(const char *text)
 {
@@ -188,11 +189,12 @@ static int enter(int netns, struct err *err)
 static int build(int probe_fd, int world, int host, struct selftest_scene *scene, struct err *err)
 {
     static const char *const everywhere[] = {"0.0.0.0" PORT_TEXT};
-    const char *where[ARRAY_SIZE(closed_addresses) + 1];
+    const char *where[ARRAY_SIZE(closed_addresses) + 2];
     size_t count = 0;
     for (; selftest_scene_closed[count + 1]; count++)
         where[count] = selftest_scene_closed[count];
     where[count++] = selftest_scene_reachable;
+    where[count++] = selftest_scene_resolver;
     int rc = make_pair(world, err), ignored = -1;
     if (rc == 0)
         rc = set_up_host(err);

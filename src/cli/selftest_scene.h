@@ -22,6 +22,8 @@ struct selftest_scene {
 /* Addresses outside that must not answer, NULL-terminated, with their port, and one that must. */
 extern const char *const selftest_scene_closed[];
 extern const char *const selftest_scene_reachable;
+/* A resolver there that no server names. */
+extern const char *const selftest_scene_resolver;
 
 /* Moves the calling process, which must have one thread, for good; its children follow. probe_fd is
  * the probe program. */

@@ -165,7 +165,8 @@ static bool set_option(const char *name, const char *value, struct choice *choic
         {"--reachable", &in->reachable, NULL}, {"--only", &choice->only, NULL},
         {"--secret", NULL, &in->secrets},      {"--absent", NULL, &in->absent},
         {"--closed", NULL, &in->closed},       {"--peer", NULL, &in->peers},
-        {"--serve", NULL, &choice->serve},     {"--spoof-to", NULL, &in->spoof}};
+        {"--resolver", NULL, &in->resolvers},  {"--serve", NULL, &choice->serve},
+        {"--spoof-to", NULL, &in->spoof}};
     for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
         if (strcmp(options[i].name, name) != 0)
             continue;
@@ -203,11 +204,13 @@ int main(int argc, char **argv)
         } else if (i + 1 < argc && set_option(argv[i], argv[i + 1], &choice, &input)) {
             i++;
         } else {
-            fprintf(stderr, "usage: carrel-probe [--list] [--serve ADDRESS:PORT] [--group NAME]... "
-                            "[--only PROBE] "
-                            "[--host-name, --host-abstract, --secret, --absent, --closed, --peer, "
-                            "--spoof-to, --reachable, --memory-bytes, --disk-bytes, --pids, "
-                            "--cpu-millis VALUE]...\n");
+            fprintf(
+                stderr,
+                "usage: carrel-probe [--list] [--serve ADDRESS:PORT] [--group NAME]... "
+                "[--only PROBE] "
+                "[--host-name, --host-abstract, --secret, --absent, --closed, --peer, --resolver, "
+                "--spoof-to, --reachable, --memory-bytes, --disk-bytes, --pids, "
+                "--cpu-millis VALUE]...\n");
             return 2;
         }
     }

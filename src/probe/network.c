@@ -21,7 +21,7 @@
 #include "base/str.h"
 #include "probe/probe.h"
 
-enum { WAIT_MS = 1500 };
+enum { WAIT_MS = 1000 };
 
 bool probe_target_parse(const char *text, struct probe_target *ret)
 {
@@ -144,21 +144,51 @@ static void try_peers(const struct probe *self, const struct probe_input *in,
     try_words(in, &in->peers, out);
 }
 
+static void try_resolvers(const struct probe *self, const struct probe_input *in,
+                          struct probe_report *out)
+{
+    try_words(in, &in->resolvers, out);
+}
+
+/* Addresses of links to the outside; they would reach the host without any route. */
+static unsigned look_at_links(struct probe_report *out)
+{
+    char text[8192], name[32];
+    unsigned index = 0, last = 0;
+    ssize_t n = probe_read("/proc/net/if_inet6", text, sizeof text);
+    struct str rest = {text, n > 0 ? (size_t)n : 0}, line;
+    while (str_split(&rest, '\n', &line)) {
+        char address[33];
+        if (sscanf(line.p, "%32s %x %*x %*x %*x %31s", address, &index, name) != 3 ||
+            strcmp(name, "lo") == 0)
+            continue;
+        probe_note(out, false, "%s has %s", name, address);
+        last = index;
+    }
+    return last;
+}
+
 /* A connected datagram socket asks for the route and sends nothing. */
 static void try_ipv6(const struct probe *self, const struct probe_input *in,
                      struct probe_report *out)
 {
     static const char *const places[] = {"[2001:db8::1]:9", "[fd00::1]:9", "[64:ff9b::a9fe:a9fe]:9",
-                                         "[ff02::1]:9"};
+                                         "[fe80::1]:9", "[ff02::1]:9"};
+    unsigned link = look_at_links(out);
+    if (link == 0)
+        link = if_nametoindex("eth0");
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
         struct probe_target to;
         if (!probe_target_parse(places[i], &to))
             continue;
+        struct sockaddr_in6 *address = (struct sockaddr_in6 *)&to.address;
+        if (address->sin6_addr.s6_addr[0] >= 0xfe)
+            address->sin6_scope_id = link;
         _cleanup_close_ int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         int rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&to.address, to.length);
-        probe_tried(
-            out, places[i], rc,
-            (const int[]){ENETUNREACH, EADDRNOTAVAIL, EHOSTUNREACH, EAFNOSUPPORT, EINVAL, 0});
+        probe_tried(out, places[i], rc,
+                    (const int[]){ENETUNREACH, EADDRNOTAVAIL, EHOSTUNREACH, EAFNOSUPPORT, EINVAL,
+                                  ENODEV, 0});
     }
 }
 
@@ -213,6 +243,7 @@ static const struct probe probes[] = {
     {"network-closed", "10", "host, private, link-local and metadata addresses are closed",
      try_closed, NULL},
     {"network-peers", "10", "other sandboxes are out of reach", try_peers, NULL},
+    {"network-resolvers", "10", "names are asked of the named resolvers only", try_resolvers, NULL},
     {"network-ipv6", "10", "IPv6 leads nowhere", try_ipv6, NULL},
     {"network-settings", "10", "its links and their rules cannot be changed", try_settings, NULL},
     {"spoofing", "10", "packets with a false source go nowhere", try_spoofing, NULL},

@@ -36,13 +36,14 @@ struct probe_words {
 /* What the caller knows of the outside. NULL, 0 or empty: not told, and what needs it is
  * skipped. */
 struct probe_input {
-    const char *host_name;      /* of the host */
-    const char *host_abstract;  /* abstract AF_UNIX name that somebody outside listens on */
-    struct probe_words secrets; /* words that must not be readable anywhere */
-    struct probe_words absent;  /* files of the host */
-    struct probe_words closed;  /* ADDRESS:PORT with a listener outside */
-    struct probe_words peers;   /* the same, of another sandbox */
-    struct probe_words spoof;   /* where to send packets with a false source address */
+    const char *host_name;        /* of the host */
+    const char *host_abstract;    /* abstract AF_UNIX name that somebody outside listens on */
+    struct probe_words secrets;   /* words that must not be readable anywhere */
+    struct probe_words absent;    /* files of the host */
+    struct probe_words closed;    /* ADDRESS:PORT with a listener outside */
+    struct probe_words peers;     /* the same, of another sandbox */
+    struct probe_words resolvers; /* ADDRESS:PORT of resolvers that are not the named ones */
+    struct probe_words spoof;     /* where to send packets with a false source address */
     const char *reachable; /* ADDRESS:PORT that must answer: the proof that `closed` means it */
     uint64_t memory_bytes;
     uint64_t disk_bytes;

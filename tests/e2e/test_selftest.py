@@ -14,6 +14,7 @@ from harness import BINARY, TEMPLATES
 KNOWN_OPEN = {
     "limit-disk": "the disk limit is measured and not enforced (src/box/ns)",
     "proc-files": "/proc/pressure is not masked (src/box/ns/plan.c)",
+    "network-resolvers": "port 53 of every public address answers (src/box/ns/nft.c)",
     "kernel-secrets": "/proc/iomem is not masked (src/box/ns/plan.c)",
 }
 
