@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,7 +25,8 @@
 enum { START_S = 60, STOP_S = 60, OUTPUT_MAX = 64 * 1024 };
 
 /* In the child; does not return. */
-static void exec_server(const struct selftest_server_options *o, const char *dir, int out)
+static void exec_server(const struct selftest_server_options *o, const char *dir, int out,
+                        pid_t parent)
 {
     char memory[16], pids[16], disk[16];
     _cleanup_free_ char *state = path_join(dir, "state"), *run = path_join(dir, "run");
@@ -49,8 +51,12 @@ static void exec_server(const struct selftest_server_options *o, const char *dir
     int errors = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (null < 0 || errors < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(errors, 2) < 0)
         _exit(71);
-    /* Its own session, so that a Ctrl-C at our terminal leaves the order of the end to us. */
+    /* Its own session, so that a Ctrl-C at our terminal leaves the order of the end to us; and when
+     * that ends us, it ends in order by itself. */
     setsid();
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(71);
     execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
     _exit(71);
 }
@@ -108,9 +114,10 @@ int selftest_server_start(const struct selftest_server_options *options,
     /* The server gives up root and must get to its own part. */
     if (chmod(ret->dir, 0755) < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
         return err_os(err, errno, "prepare %s", ret->dir);
+    pid_t parent = getpid();
     ret->pid = fork();
     if (ret->pid == 0)
-        exec_server(options, ret->dir, pipe_fds[1]);
+        exec_server(options, ret->dir, pipe_fds[1], parent);
     close(pipe_fds[1]);
     _cleanup_close_ int out = pipe_fds[0];
     if (ret->pid < 0)

@@ -3,11 +3,13 @@
 
 import json
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from harness import BINARY, TEMPLATES
+from harness import BINARY, TEMPLATES, child_pids, eventually
 
 # What does not hold yet: property -> where it is to be mended. To be emptied; a property that holds
 # again must leave this list, so that it cannot fail unnoticed afterwards.
@@ -15,6 +17,8 @@ KNOWN_OPEN = {
     "limit-disk": "the disk limit is measured and not enforced (src/box/ns)",
     "proc-files": "/proc/pressure is not masked (src/box/ns/plan.c)",
     "network-resolvers": "port 53 of every public address answers (src/box/ns/nft.c)",
+    "cgroup-view": "/proc/self/cgroup names the group of the host, the cgroup namespace being the "
+    "zygote's (src/zygote/main.c)",
     "kernel-secrets": "/proc/iomem is not masked (src/box/ns/plan.c)",
 }
 
@@ -95,6 +99,32 @@ def test_walls_are_not_taken_down_by_accident():
     assert "--weaken is for tests" in done.stderr
     help_text = subprocess.run([str(BINARY), "serve", "--help"], capture_output=True, text=True)
     assert help_text.returncode == 0 and "weaken" not in help_text.stdout
+
+
+def test_its_server_does_not_outlive_it():
+    proc = subprocess.Popen(
+        [str(BINARY), "selftest", "--templates", str(TEMPLATES)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def server_of():
+        for pid in child_pids(proc.pid):
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"serve" in words:
+                return pid, words[words.index(b"--state") + 1].decode()
+        return None
+
+    pid, state = eventually(server_of, 20, "a server")
+    eventually(lambda: Path(state, "sandboxes").is_dir(), 20, "its directories")
+    proc.kill()
+    proc.wait()
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), 40, "the end of the server")
+    assert list(Path(state, "sandboxes").iterdir()) == []
+    shutil.rmtree(Path(state).parent)
 
 
 def test_unknown_words_are_refused():
