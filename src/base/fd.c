@@ -57,9 +57,13 @@ ssize_t fd_read_all(int fd, void *p, size_t n)
 
 int fd_read_file(int at, const char *path, size_t max, char **ret, size_t *ret_len)
 {
-    _cleanup_close_ int fd = openat(at, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    /* Not to hang on a FIFO that somebody put in the file's place. */
+    _cleanup_close_ int fd = openat(at, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -EINVAL;
     size_t room = 4096, len = 0;
     if (room > max + 1)
         room = max + 1;

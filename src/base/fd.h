@@ -23,7 +23,7 @@ int fd_write_all(int fd, const void *p, size_t n);
 /* Reads until n bytes or end of file. The count, or -errno. */
 ssize_t fd_read_all(int fd, void *p, size_t n);
 /* Reads a whole small file, at most max bytes (more is -EFBIG), into a fresh NUL-terminated
- * allocation. at may be AT_FDCWD. 0 or -errno. */
+ * allocation. What is not a regular file is -EINVAL and is not waited for. at may be AT_FDCWD. 0 or -errno. */
 int fd_read_file(int at, const char *path, size_t max, char **ret, size_t *ret_len);
 /* Creates or replaces a file so that a reader sees the old or the new content, never half of it:
  * temporary sibling, then rename. Not synced to disk. 0 or -errno. */

@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/fd.h"
 
@@ -30,6 +31,9 @@ static void replace_and_read(void **state)
     assert_int_equal(fd_read_file(at, "f", 2, &text, &len), -EFBIG);
     assert_int_equal(fd_read_file(at, "g", 2, &text, &len), -ENOENT);
     assert_int_equal(faccessat(at, "f.new", F_OK, 0), -1);
+    assert_int_equal(mkfifoat(at, "pipe", 0600), 0);
+    assert_int_equal(fd_read_file(at, "pipe", 9, &text, &len), -EINVAL);
+    unlinkat(at, "pipe", 0);
     unlinkat(at, "f", 0);
     rmdir(dir);
 }
