@@ -180,12 +180,13 @@ static void look_at_room(struct doctor *d, const char *path)
 
 static void look_at_quota(struct doctor *d, int dir)
 {
-    enum { XFS_GET_STATE = (('X' << 8) + 5) }; /* Q_XGETQSTAT */
+    /* Q_XGETQSTAT; unsigned, since QCMD shifts into the sign */
+    const unsigned xfs_get_state = ('X' << 8) + 5, get_format = Q_GETFMT;
     char state[256] = "";
-    bool on = syscall(SYS_quotactl_fd, dir, QCMD(Q_GETFMT, PRJQUOTA), 0, state) == 0;
+    bool on = syscall(SYS_quotactl_fd, dir, QCMD(get_format, PRJQUOTA), 0, state) == 0;
     int os = errno;
     /* xfs: version, flags (project accounting and enforcement are bits 4 and 5). */
-    if (!on && syscall(SYS_quotactl_fd, dir, QCMD(XFS_GET_STATE, PRJQUOTA), 0, state) == 0)
+    if (!on && syscall(SYS_quotactl_fd, dir, QCMD(xfs_get_state, PRJQUOTA), 0, state) == 0)
         on = (state[2] & 0x30) == 0x30;
     doctor_add(d, on ? DOCTOR_GOOD : DOCTOR_LIMITED, "project quota",
                "the disk limit of a sandbox cannot be left to the file system",

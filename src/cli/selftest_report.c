@@ -65,7 +65,7 @@ static void set_cell(struct selftest_cell *cell, enum selftest_verdict verdict, 
 {
     cell->verdict = verdict;
     free(cell->evidence);
-    cell->evidence = xstrndup(text, EVIDENCE_MAX);
+    cell->evidence = xstrndup(text, strnlen(text, EVIDENCE_MAX));
     for (char *p = cell->evidence; *p; p++)
         if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
             *p = *p == '\t' ? ' ' : '?';
