@@ -11,8 +11,8 @@
 #include "http/server-internal.h"
 
 enum {
-    DIRECT_MIN = 16 * 1024,       /* pieces from here on skip the gathering */
-    FILE_TURN = 4 * 1024 * 1024,  /* bytes of a file sent before others get their turn */
+    DIRECT_MIN = 16 * 1024,      /* pieces from here on skip the gathering */
+    FILE_TURN = 4 * 1024 * 1024, /* bytes of a file sent before others get their turn */
 };
 
 const struct http_request *http_exchange_request(const struct http_exchange *x)
@@ -70,6 +70,7 @@ static int send_file(struct http_conn *conn, struct http_exchange *x)
         if (sent <= 0) /* an error, or the file has shrunk: the promised length cannot be kept */
             return -EIO;
         x->file_left -= sent;
+        conn->taken += (uint64_t)sent;
         turn += (size_t)sent;
     }
     close(x->file);
@@ -98,6 +99,7 @@ bool respond_flush(struct http_conn *conn)
             return true;
         if (sent < 0)
             return false;
+        conn->taken += (uint64_t)sent;
         buf_consume(&conn->out, (size_t)sent);
     }
     if (conn->out.capacity > 4 * DIRECT_MIN)
@@ -125,6 +127,7 @@ static void queue(struct http_conn *conn, struct iovec *parts, int count)
             all[n++] = parts[i];
         ssize_t sent = stream_write(conn->stream, all, n);
         if (sent > 0) {
+            conn->taken += (uint64_t)sent;
             size_t from_queue = (size_t)sent < before ? (size_t)sent : before;
             buf_consume(&conn->out, from_queue);
             skip = (size_t)sent - from_queue;
@@ -290,6 +293,11 @@ void respond_parse_error(struct http_conn *conn, int status, const char *message
 size_t http_respond_queued(const struct http_exchange *x)
 {
     return buf_len(&x->conn->out) + (x->file >= 0 ? (size_t)x->file_left : 0);
+}
+
+uint64_t http_respond_taken(const struct http_exchange *x)
+{
+    return x->conn->taken;
 }
 
 bool http_respond_started(const struct http_exchange *x)

@@ -41,10 +41,10 @@ struct http_exchange {
     int64_t remaining;  /* of a known length, not yet written */
     bool head_request;
     bool until_close; /* HTTP/1.0: unknown lengths end with the connection */
-    bool broken;    /* peer gone or aborted */
-    bool abort;     /* cut the connection when the turn ends */
-    bool taken;     /* the raw stream has been taken */
-    int file;       /* being sent, or -1 */
+    bool broken;      /* peer gone or aborted */
+    bool abort;       /* cut the connection when the turn ends */
+    bool taken;       /* the raw stream has been taken */
+    int file;         /* being sent, or -1 */
     off_t file_at;
     int64_t file_left;
 };
@@ -54,18 +54,19 @@ struct http_conn {
     TAILQ_ENTRY(http_conn) link;
     struct stream *stream; /* NULL once closed or taken */
     struct parser *parser;
-    struct buf in;  /* received, not yet parsed */
-    struct buf out; /* written, not yet taken by the socket */
+    struct buf in;                  /* received, not yet parsed */
+    struct buf out;                 /* written, not yet taken by the socket */
+    uint64_t taken;                 /* by the socket, so far */
     struct http_exchange *exchange; /* NULL between requests */
     struct http_task task;          /* deferred: conn_settle */
     uv_timer_t timer;
-    bool eof;       /* the peer sends no more */
+    bool eof;         /* the peer sends no more */
     bool close_after; /* close when the present exchange is over */
-    bool settling;  /* conn_settle is on the stack */
-    bool was_queued; /* out or file was not empty: report drained when it is */
-    bool poke;       /* feed the parser even without new bytes: reading was begun or resumed */
-    bool head_begun; /* some bytes of the next request have come */
-    bool linger;     /* close gently: unread bytes may be in the socket */
+    bool settling;    /* conn_settle is on the stack */
+    bool was_queued;  /* out or file was not empty: report drained when it is */
+    bool poke;        /* feed the parser even without new bytes: reading was begun or resumed */
+    bool head_begun;  /* some bytes of the next request have come */
+    bool linger;      /* close gently: unread bytes may be in the socket */
     bool lingering;
     bool closing;
 };

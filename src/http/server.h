@@ -30,8 +30,8 @@ typedef void http_handler_fn(struct http_exchange *x, void *arg);
 struct http_server_options {
     http_handler_fn *handler;
     void *arg;
-    int64_t idle_ns;          /* close a connection that rests between requests this long; 0: never */
-    int64_t head_ns;          /* time for a whole head to arrive; 0: no limit */
+    int64_t idle_ns; /* close a connection that rests between requests this long; 0: never */
+    int64_t head_ns; /* time for a whole head to arrive; 0: no limit */
     unsigned max_connections; /* above it new ones wait in the backlog; 0: no limit */
 };
 
@@ -52,7 +52,8 @@ struct http_exchange_events {
 };
 
 const struct http_request *http_exchange_request(const struct http_exchange *x);
-void http_exchange_on(struct http_exchange *x, const struct http_exchange_events *events, void *arg);
+void http_exchange_on(struct http_exchange *x, const struct http_exchange_events *events,
+                      void *arg);
 /* The arg given to http_exchange_on. */
 void *http_exchange_arg(const struct http_exchange *x);
 uv_loop_t *http_exchange_loop(const struct http_exchange *x);
@@ -104,8 +105,12 @@ void http_respond_write(struct http_exchange *x, const void *p, size_t n);
  * a known length, and nothing else may be written until `drained`. */
 void http_respond_file(struct http_exchange *x, int fd, int64_t offset, int64_t n);
 void http_respond_end(struct http_exchange *x);
-/* Bytes accepted by http_respond_write that the socket has not taken yet. */
+/* Bytes accepted by http_respond_write that the socket has not taken yet. Also inside `closed`, for
+ * the bytes that it never took. */
 size_t http_respond_queued(const struct http_exchange *x);
+/* Bytes of the connection that the socket has taken, framing included: what is written next will be
+ * taken when this has grown by what http_respond_queued says after the write. Also inside `closed`. */
+uint64_t http_respond_taken(const struct http_exchange *x);
 bool http_respond_started(const struct http_exchange *x);
 
 /* For CONNECT and upgrades, after http_respond_start(…, HTTP_LENGTH_NONE): takes the raw stream and

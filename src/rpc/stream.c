@@ -2,7 +2,6 @@
 /* A streamed Connect answer. */
 #include "rpc/stream.h"
 
-#include <assert.h>
 #include <uv.h>
 
 #include "base/clock.h"
@@ -36,10 +35,10 @@ static void timer_closed(uv_handle_t *handle)
 static void exchange_closed(struct http_exchange *x, void *arg)
 {
     struct rpc_stream *s = arg;
-    s->exchange = NULL;
     s->ended = true;
     if (s->events->closed)
         s->events->closed(s, s->arg);
+    s->exchange = NULL;
     json_decref(s->metadata);
     uv_close((uv_handle_t *)&s->keepalive_timer, timer_closed);
     uv_close((uv_handle_t *)&s->deadline_timer, timer_closed);
@@ -123,8 +122,7 @@ struct rpc_stream *rpc_stream_open(struct http_exchange *x, const struct rpc_hea
 
 void rpc_stream_send_raw(struct rpc_stream *s, const void *p, size_t n)
 {
-    assert(!s->ended || !s->exchange);
-    if (!s->exchange)
+    if (s->ended)
         return;
     s->sent_at = uv_now(s->keepalive_timer.loop);
     http_respond_write(s->exchange, p, n);
@@ -189,4 +187,9 @@ void rpc_stream_end(struct rpc_stream *s, const struct err *err)
 size_t rpc_stream_queued(const struct rpc_stream *s)
 {
     return s->exchange ? http_respond_queued(s->exchange) : 0;
+}
+
+uint64_t rpc_stream_taken(const struct rpc_stream *s)
+{
+    return s->exchange ? http_respond_taken(s->exchange) : 0;
 }

@@ -41,3 +41,5 @@ void rpc_stream_metadata(struct rpc_stream *s, const char *name, const char *val
 /* The end-of-stream frame: success when err is NULL. Nothing may be written after it. */
 void rpc_stream_end(struct rpc_stream *s, const struct err *err);
 size_t rpc_stream_queued(const struct rpc_stream *s);
+/* As http_respond_taken. Both may be asked inside `closed`. */
+uint64_t rpc_stream_taken(const struct rpc_stream *s);

@@ -25,7 +25,8 @@ struct fixture {
     int closed;   /* `closed` callbacks seen */
     int body_end; /* status of the last body, 1 before */
     size_t body_bytes;
-    size_t to_send; /* /big: bytes still to be written */
+    size_t to_send;                  /* /big: bytes still to be written */
+    uint64_t written, taken, queued; /* /flood: as written, and as seen in `closed` */
 };
 
 static void on_closed(struct http_exchange *x, void *arg)
@@ -92,6 +93,25 @@ static void take_raw(struct http_exchange *x, void *arg)
     close(pair[1]);
 }
 
+static void flood_closed(struct http_exchange *x, void *arg)
+{
+    struct fixture *f = arg;
+    f->taken = http_respond_taken(x);
+    f->queued = http_respond_queued(x);
+    f->closed++;
+}
+
+static void send_flood(struct http_exchange *x, struct fixture *f)
+{
+    static const struct http_exchange_events flood = {.closed = flood_closed};
+    static char piece[50000];
+    http_exchange_on(x, &flood, f);
+    http_respond_start(x, 200, HTTP_LENGTH_CHUNKED);
+    for (int i = 0; i < 40; i++)
+        http_respond_write(x, piece, sizeof piece);
+    f->written = http_respond_taken(x) + http_respond_queued(x);
+}
+
 static void handler(struct http_exchange *x, void *arg)
 {
     static const struct http_exchange_events raw = {.drained = take_raw, .closed = on_closed};
@@ -109,6 +129,8 @@ static void handler(struct http_exchange *x, void *arg)
         http_exchange_on(x, &events, f);
         http_respond_start(x, 200, (int64_t)f->to_send);
         send_big(x, f);
+    } else if (str_eqz(r->path, "/flood")) {
+        send_flood(x, f);
     } else if (str_eqz(r->path, "/abort")) {
         http_respond_start(x, 200, 100);
         http_respond_write(x, "part", 4);
@@ -183,12 +205,13 @@ static char *talk(struct fixture *f, const char *text, size_t enough)
 static void pipelined_requests_are_answered_in_order(void **state)
 {
     struct fixture *f = *state;
-    char *answer = talk(f,
-                        "GET /hello HTTP/1.1\r\n\r\n"
-                        "POST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
-                        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n"
-                        "GET /none HTTP/1.1\r\nConnection: close\r\n\r\n",
-                        SIZE_MAX);
+    char *answer =
+        talk(f,
+             "GET /hello HTTP/1.1\r\n\r\n"
+             "POST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+             "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n"
+             "GET /none HTTP/1.1\r\nConnection: close\r\n\r\n",
+             SIZE_MAX);
     char *hello = strstr(answer, "hello"), *abc = strstr(answer, "3\r\nabc\r\n0\r\n\r\n");
     char *de = strstr(answer, "2\r\nde\r\n0\r\n\r\n"), *none = strstr(answer, "no \\\"/none\\\"");
     assert_non_null(hello);
@@ -276,13 +299,13 @@ static void cut_body_is_reported(void **state)
 
 static void expect_continue_is_answered_only_when_the_body_is_read(void **state)
 {
-    char *answer = talk(*state,
-                        "POST /collect HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nok",
-                        120);
+    char *answer =
+        talk(*state,
+             "POST /collect HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nok", 120);
     assert_int_equal(strncmp(answer, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK", 40), 0);
-    answer = talk(*state,
-                  "POST /collect HTTP/1.1\r\nContent-Length: 2000\r\nExpect: 100-continue\r\n\r\n",
-                  60);
+    answer =
+        talk(*state,
+             "POST /collect HTTP/1.1\r\nContent-Length: 2000\r\nExpect: 100-continue\r\n\r\n", 60);
     assert_int_equal(strncmp(answer, "HTTP/1.1 413 ", 13), 0);
 }
 
@@ -298,8 +321,7 @@ static void unread_body_does_not_break_the_next_request(void **state)
 
 static void http_1_0_gets_no_chunks(void **state)
 {
-    char *answer =
-        talk(*state, "POST /echo HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", SIZE_MAX);
+    char *answer = talk(*state, "POST /echo HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", SIZE_MAX);
     assert_null(strstr(answer, "chunked"));
     assert_non_null(strstr(answer, "Connection: close"));
     assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\nabc");
@@ -309,6 +331,18 @@ static void abort_cuts(void **state)
 {
     char *answer = talk(*state, "GET /abort HTTP/1.1\r\n\r\n", SIZE_MAX);
     assert_null(strstr(answer, "\r\n\r\npart0"));
+}
+
+/* A peer that reads a little and goes: what the socket has taken and what it has not are all there
+ * was. */
+static void what_was_taken_is_known_in_closed(void **state)
+{
+    struct fixture *f = *state;
+    talk(f, "GET /flood HTTP/1.1\r\n\r\n", 8000);
+    assert_int_equal(f->closed, 1);
+    assert_true(f->written > 40 * 50000);
+    assert_true(f->taken >= 8000 && f->queued > 0);
+    assert_int_equal(f->taken + f->queued, f->written);
 }
 
 /* ---- http_call ---- */
@@ -373,7 +407,8 @@ static void call_drained(struct http_call *call, void *arg)
 static struct call_log call(struct fixture *f, const char *method, const char *target,
                             const char *fields, int64_t length, size_t to_send)
 {
-    static const struct http_call_events call_events = {call_head, call_data, call_end, call_drained};
+    static const struct http_call_events call_events = {call_head, call_data, call_end,
+                                                        call_drained};
     struct call_log log = {.f = f, .end = 1, .to_send = to_send};
     struct http_call_options options = {
         .loop = &f->loop, .socket_path = f->path, .events = &call_events, .arg = &log};
@@ -405,7 +440,8 @@ static void bodies_of_any_size_pass_both_ways(void **state)
     struct fixture *f = *state;
     size_t sizes[] = {1, 1000, 300000, 20000000};
     for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-        struct call_log log = call(f, "POST", "/echo", "", i % 2 ? -1 : (int64_t)sizes[i], sizes[i]);
+        struct call_log log =
+            call(f, "POST", "/echo", "", i % 2 ? -1 : (int64_t)sizes[i], sizes[i]);
         assert_int_equal(log.end, 0);
         assert_int_equal(log.bytes, sizes[i]);
         f->to_send = sizes[i];
@@ -418,7 +454,8 @@ static void bodies_of_any_size_pass_both_ways(void **state)
 static void upgrade_hands_over_the_stream(void **state)
 {
     struct fixture *f = *state;
-    struct call_log log = call(f, "GET", "/upgrade", "Connection: Upgrade\r\nUpgrade: test\r\n", 0, 0);
+    struct call_log log =
+        call(f, "GET", "/upgrade", "Connection: Upgrade\r\nUpgrade: test\r\n", 0, 0);
     assert_int_equal(log.status, 101);
     assert_true(log.upgraded);
     char text[8] = "";
@@ -437,7 +474,8 @@ static void upgrade_hands_over_the_stream(void **state)
 /* An upstream that answers without reading and closes: the caller gets the answer, not EPIPE. */
 static void early_refusal_is_read(void **state)
 {
-    static const struct http_call_events call_events = {call_head, call_data, call_end, call_drained};
+    static const struct http_call_events call_events = {call_head, call_data, call_end,
+                                                        call_drained};
     static const char refusal[] = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno";
     struct fixture *f = *state;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -451,7 +489,8 @@ static void early_refusal_is_read(void **state)
     struct call_log log = {.f = f, .end = 1, .to_send = 5000000};
     struct http_call_options options = {
         .loop = &f->loop, .socket_path = path, .events = &call_events, .arg = &log};
-    assert_int_equal(http_call_open(&options, STR("POST"), STR("/"), STR(""), 5000000, &log.call), 0);
+    assert_int_equal(http_call_open(&options, STR("POST"), STR("/"), STR(""), 5000000, &log.call),
+                     0);
     int peer = accept(listener, NULL, NULL);
     assert_int_equal(write(peer, refusal, sizeof refusal - 1), sizeof refusal - 1);
     close(peer);
@@ -485,6 +524,7 @@ int main(void)
         T(expect_continue_is_answered_only_when_the_body_is_read),
         T(unread_body_does_not_break_the_next_request),
         T(http_1_0_gets_no_chunks),
+        T(what_was_taken_is_known_in_closed),
         T(abort_cuts),
         T(call_reads_answers),
         T(bodies_of_any_size_pass_both_ways),
