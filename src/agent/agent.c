@@ -2,9 +2,9 @@
 /* The agent's main: one loop, one listening socket, the routes. */
 #include "agent/agent.h"
 
-#include <signal.h>
-#include <unistd.h>
+#include <errno.h>
 
+#include "agent/keep.h"
 #include "agent/metrics.h"
 #include "agent/process.h"
 #include "agent/route.h"
@@ -41,22 +41,31 @@ static int serve(struct agent *agent, int listen_fd)
     return 0;
 }
 
+/* The one that an agent before us was given last, else the first. */
+static int configure(struct agent *agent, const struct agent_start *start)
+{
+    struct str text = arena_config(keep_arena(agent->keep));
+    struct err err;
+    if (!text.p)
+        text = (struct str){start->config, start->config_len};
+    if (text.len == 0 || agent_config_parse(text.p, text.len, &agent->config, &err) == 0)
+        return 0;
+    log_error("bad configuration", "error=\"%s\"", err.message);
+    return -EINVAL;
+}
+
 int agent_main(const struct agent_start *start)
 {
     uv_loop_t loop;
     struct agent agent = {.loop = &loop};
-    struct err err;
     log_setup("agent", LOG_INFO);
-    if (start->config_len &&
-        agent_config_parse(start->config, start->config_len, &agent.config, &err) < 0) {
-        log_error("bad configuration", "error=\"%s\"", err.message);
-        return EXIT_BAD_START;
-    }
-    if (uv_loop_init(&loop) < 0)
+    agent.keep = start->keep ? start->keep : keep_new_alone();
+    if (!agent.keep || configure(&agent, start) < 0 || uv_loop_init(&loop) < 0)
         return EXIT_BAD_START;
     loop.data = NULL; /* of the http module */
     upload_journal_sweep();
-    agent.processes = process_table_new(&loop);
+    agent.processes = process_table_new(&loop, agent.keep, start->spool_dir);
+    process_table_configure(agent.processes, &agent.config);
     agent.metrics = metrics_new(start);
     return serve(&agent, start->listen_fd);
 }

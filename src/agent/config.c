@@ -70,6 +70,32 @@ static int parse_limits(const json_t *in, struct agent_config *config, struct er
     return 0;
 }
 
+static int parse_bytes(const json_t *in, const char *name, uint64_t *ret, struct err *err)
+{
+    int64_t bytes = 0;
+    int rc = jsonx_i64(in, name, &bytes, err);
+    if (rc >= 0 && bytes < 0)
+        return err_set(err, ERR_INVALID, 0, "field '%s' must not be negative", name);
+    *ret = (uint64_t)bytes;
+    return rc;
+}
+
+static int parse_spool(const json_t *in, struct agent_config *config, struct err *err)
+{
+    json_t *spool = NULL;
+    int rc = jsonx_u32(in, "finishedSeconds", &config->finished_s, err);
+    if (rc >= 0)
+        rc = jsonx_object(in, "spool", &spool, err);
+    if (rc <= 0)
+        return rc;
+    rc = parse_bytes(spool, "memoryBytes", &config->spool_memory_bytes, err);
+    if (rc >= 0)
+        rc = parse_bytes(spool, "diskBytes", &config->spool_disk_bytes, err);
+    if (rc >= 0)
+        rc = parse_bytes(spool, "processBytes", &config->spool_process_bytes, err);
+    return rc;
+}
+
 static int parse_members(const json_t *in, struct agent_config *config, struct err *err)
 {
     int rc = text_copy(in, "sandboxId", &config->sandbox_id, err);
@@ -83,6 +109,8 @@ static int parse_members(const json_t *in, struct agent_config *config, struct e
         rc = parse_envs(in, config, err);
     if (rc >= 0)
         rc = parse_limits(in, config, err);
+    if (rc >= 0)
+        rc = parse_spool(in, config, err);
     if (rc >= 0 && config->default_workdir && config->default_workdir[0] != '/')
         return err_set(err, ERR_INVALID, 0, "field 'defaultWorkdir' must be an absolute path");
     return rc < 0 ? rc : 0;

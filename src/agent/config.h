@@ -3,7 +3,9 @@
  * internal route POST /init, which replaces it). JSON:
  *
  *   {"sandboxId":"i…","templateId":"base","envs":{"K":"V"},"defaultUser":"user",
- *    "defaultWorkdir":"/home/user","memoryBytes":536870912,"cpuMillis":2000}
+ *    "defaultWorkdir":"/home/user","memoryBytes":536870912,"cpuMillis":2000,
+ *    "finishedSeconds":30,
+ *    "spool":{"memoryBytes":33554432,"diskBytes":268435456,"processBytes":67108864}}
  *
  * envs holds the sandbox-global variables complete (E2B_SANDBOX and friends, the template's, those
  * of create), in the order of protocol.md 5.2. Unknown members are ignored. */
@@ -28,6 +30,11 @@ struct agent_config {
     size_t env_count;
     uint64_t memory_bytes; /* the sandbox's limit; 0: none */
     uint32_t cpu_millis;   /* thousandths of a CPU; 0: no limit */
+    /* Of processes' output and memory (agent/process.h); 0: the standard. */
+    uint32_t finished_s;          /* how long a process is remembered after its end */
+    uint64_t spool_memory_bytes;  /* output held in memory, of all processes */
+    uint64_t spool_disk_bytes;    /* output held on disk, of all processes */
+    uint64_t spool_process_bytes; /* output held of one process */
 };
 
 /* Parses JSON text. On success *config is replaced (its old content freed); on failure it is

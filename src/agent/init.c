@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PID 1 of a sandbox: reaps, keeps an agent running, ends when the host says so. It reads nothing
- * from anyone inside. */
+/* PID 1 of a sandbox: reaps, keeps an agent running and what the agent hangs on (agent/keep.h), ends
+ * when the host says so. It reads nothing from anyone inside but its own agent's short messages. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/keep.h"
 #include "agent/upload_journal.h"
 #include "base/clock.h"
 
 enum {
-    RESTART_FIRST_MS = 10,   /* wait before the agent is started again, doubled each time ... */
-    RESTART_MOST_MS = 5000,  /* ... up to this */
-    RESTART_QUIET_MS = 2000, /* an agent that lived this long did not fail at once */
+    RESTART_FIRST_MS = 10,  /* wait before the agent is started again, doubled each time ... */
+    RESTART_MOST_MS = 1000, /* ... up to this */
+    RESTART_QUIET_MS = 200, /* an agent that lived this long did not fail at once */
 };
 
 struct agent_life {
@@ -26,26 +29,54 @@ struct agent_life {
     int64_t delay_ms; /* before the next start */
 };
 
-static void start_agent(const struct agent_start *start, struct agent_life *agent)
+struct init {
+    struct agent_start start;
+    struct agent_life agent;
+    struct rlimit descriptors; /* as the agent and its processes are to have them */
+    int signals;
+};
+
+static _Noreturn void become_agent(struct init *init)
 {
-    agent->began = clock_mono_ns();
-    pid_t pid = fork();
-    if (pid == 0) {
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        prctl(PR_SET_NAME, "carrel-agent", 0, 0, 0);
-        _exit(agent_main(start));
-    }
-    agent->pid = pid;
-    /* No process to be had (the sandbox used up its limit): try again later. */
-    if (pid < 0)
-        agent->again = agent->began + RESTART_MOST_MS * CLOCK_MS;
+    sigset_t none;
+    close(init->signals);
+    if (init->start.keep)
+        keep_became_agent(init->start.keep);
+    setrlimit(RLIMIT_NOFILE, &init->descriptors);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_NAME, "carrel-agent", 0, 0, 0);
+    _exit(agent_main(&init->start));
 }
 
-static void agent_ended(struct agent_life *agent)
+static void start_agent(struct init *init)
 {
+    struct agent_life *agent = &init->agent;
+    pid_t pid = -1;
+    agent->began = clock_mono_ns();
+    if (!init->start.keep || keep_link_open(init->start.keep) == 0)
+        pid = fork();
+    if (pid == 0)
+        become_agent(init);
+    if (init->start.keep)
+        keep_became_parent(init->start.keep);
+    agent->pid = pid;
+    if (pid >= 0)
+        return;
+    /* No process to be had (the sandbox used up its limit): try again later. */
+    agent->again = agent->began + RESTART_MOST_MS * CLOCK_MS;
+    if (init->start.keep)
+        keep_link_close(init->start.keep);
+}
+
+static void agent_ended(struct init *init)
+{
+    struct agent_life *agent = &init->agent;
     int64_t now = clock_mono_ns();
+    if (init->start.keep) {
+        keep_serve(init->start.keep); /* its last words */
+        keep_link_close(init->start.keep);
+    }
     if (now - agent->began > RESTART_QUIET_MS * CLOCK_MS)
         agent->delay_ms = 0;
     agent->pid = -1;
@@ -55,29 +86,54 @@ static void agent_ended(struct agent_life *agent)
         agent->delay_ms = RESTART_MOST_MS;
 }
 
-static void reap(struct agent_life *agent)
+static void reap(struct init *init)
 {
     for (;;) {
-        pid_t pid = waitpid(-1, NULL, WNOHANG);
-        if (pid <= 0)
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
             return;
-        if (pid == agent->pid)
-            agent_ended(agent);
+        /* Before the number is free for another process. */
+        if (init->start.keep && info.si_pid != init->agent.pid)
+            keep_ended(init->start.keep, &info);
+        waitpid(info.si_pid, NULL, 0);
+        if (info.si_pid == init->agent.pid)
+            agent_ended(init);
     }
 }
 
 /* A signal from an ancestor's pid namespace has no sender's pid here. SI_USER cannot be forged
  * from inside: kill(2) fills the pid in, and sigqueue(2) may not claim that code. */
-static bool from_outside(const siginfo_t *info)
+static bool from_outside(const struct signalfd_siginfo *info)
 {
-    return info->si_code == SI_USER && info->si_pid == 0;
+    return info->ssi_code == SI_USER && info->ssi_pid == 0;
 }
 
 static void end_all(void)
 {
+    if (getpid() != 1)
+        _exit(1); /* not in a sandbox of its own: the line below would mean everybody */
     kill(-1, SIGKILL);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         continue;
+}
+
+/* Waits for a signal, a message or the time to start the agent. True: the host wants the end. */
+static bool wait_for_work(struct init *init)
+{
+    struct signalfd_siginfo info;
+    struct pollfd fds[2] = {{.fd = init->signals, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    int64_t wait_ms = -1;
+    if (init->agent.pid < 0) {
+        int64_t left = init->agent.again - clock_mono_ns();
+        wait_ms = left > 0 ? (left + CLOCK_MS - 1) / CLOCK_MS : 0;
+    } else if (init->start.keep) {
+        fds[1].fd = keep_link(init->start.keep);
+    }
+    poll(fds, 2, (int)wait_ms);
+    if (fds[1].revents)
+        keep_serve(init->start.keep);
+    return fds[0].revents && read(init->signals, &info, sizeof info) == (ssize_t)sizeof info &&
+           info.ssi_signo == SIGTERM && from_outside(&info);
 }
 
 int init_main(const struct agent_start *start)
@@ -85,27 +141,24 @@ int init_main(const struct agent_start *start)
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
-    struct agent_life agent = {.pid = -1};
+    struct init init = {.start = *start, .agent = {.pid = -1}};
+    init.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (init.signals < 0 || getrlimit(RLIMIT_NOFILE, &init.descriptors) < 0)
+        return 1;
+    /* Without it the agent runs as well, and takes its processes' output along when it dies. */
+    init.start.keep = keep_new();
+    struct rlimit most = {init.descriptors.rlim_max, init.descriptors.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &most);
     upload_journal_open(); /* outlives the agent */
-    start_agent(start, &agent);
+    start_agent(&init);
     for (;;) {
-        siginfo_t info;
-        int sig;
-        if (agent.pid >= 0) {
-            sig = sigwaitinfo(&all, &info);
-        } else {
-            int64_t left = agent.again - clock_mono_ns();
-            left = left > 0 ? left : 0;
-            const struct timespec wait = {left / CLOCK_S, left % CLOCK_S};
-            sig = sigtimedwait(&all, &info, &wait);
-        }
-        if (sig == SIGTERM && from_outside(&info)) {
+        if (wait_for_work(&init)) {
             end_all();
             return 0;
         }
         /* Also without SIGCHLD: many that come at once are told once. */
-        reap(&agent);
-        if (agent.pid < 0 && clock_mono_ns() >= agent.again)
-            start_agent(start, &agent);
+        reap(&init);
+        if (init.agent.pid < 0 && clock_mono_ns() >= init.agent.again)
+            start_agent(&init);
     }
 }

@@ -5,7 +5,10 @@
 
 #include <errno.h>
 
-enum { CONFIG_MAX = 1 << 20 };
+#include "agent/keep.h"
+#include "agent/process.h"
+
+enum { CONFIG_MAX = ARENA_CONFIG_MAX };
 
 static void body_done(struct http_exchange *x, int status, struct str body, void *arg)
 {
@@ -18,6 +21,9 @@ static void body_done(struct http_exchange *x, int status, struct str body, void
     } else if (agent_config_parse(body.p, body.len, &agent->config, &err) < 0) {
         http_respond_error(x, err_http_status(err.code), "%s", err.message);
     } else {
+        /* The agent that comes after us goes on with it. It is not too long, see CONFIG_MAX. */
+        arena_config_save(keep_arena(agent->keep), body);
+        process_table_configure(agent->processes, &agent->config);
         http_respond(x, 204, NULL, STR(""));
     }
 }

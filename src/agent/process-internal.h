@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The body of a process, shared by process.c (table, life), process_output.c (pipes, readers) and
- * process_input.c (what is written to it). */
+/* The body of a process, shared by process.c (table, life), process_output.c (pipes, readers),
+ * process_input.c (what is written to it) and process_recover.c (after the death of an agent). */
 #pragma once
 
 #include "agent/process.h"
+#include "agent/process_record.h"
 
 /* One of our descriptors of a process, watched by the loop. */
 struct process_channel {
@@ -12,9 +13,8 @@ struct process_channel {
     int fd; /* -1: closed */
     enum spool_kind kind;
     /* Output only: */
-    char carry[4]; /* beginning of a character whose rest has not come */
-    uint8_t carry_len;
-    bool draining; /* read this much more and no further */
+    struct process_carry *carry; /* in the record */
+    bool draining;               /* read this much more and no further */
     size_t drain;
 };
 
@@ -28,11 +28,16 @@ struct process_queued {
 
 struct process {
     struct process_table *table;
+    uint32_t slot; /* in the arena */
+    struct process_record *record;
+    struct arena_life *life;
     struct process *hash_next;
     struct process *next, *previous; /* in the table's list of live or of finished ones */
     struct process_config config;
     pid_t pid;
-    int pidfd;
+    int pidfd; /* stays open when it is reaped: it names the process group */
+    bool pid_watched;
+    bool adopted; /* init's child: init reaps it */
     uv_poll_t pid_poll;
     uv_timer_t deadline;
     uv_timer_t flush; /* of carried bytes when the process pauses inside a character */
@@ -44,25 +49,48 @@ struct process {
     bool close_in; /* when the queue has been written */
 
     struct spool spool;
-    uint64_t delivered; /* output before this offset has been given to some reader */
     struct process_reader *readers;
 
     bool pty;
-    bool throttled; /* pipes are not watched */
     bool reaped;
-    bool forsaken; /* its pipes are not waited for */
     bool ended;
-    bool timed_out;
     bool forgotten; /* out of the table; freed with the last reader and handle */
-    int end_code;   /* si_code and si_status */
-    int end_status;
-    uint64_t ended_at; /* loop time */
+};
+
+struct process_list {
+    struct process *first, *last;
+    size_t count;
+};
+
+enum { PROCESS_BUCKETS = 1024 };
+
+struct process_table {
+    uv_loop_t *loop;
+    struct keep *keep;
+    struct arena *arena;
+    struct process *buckets[PROCESS_BUCKETS]; /* by pid; the newest of a pid comes first */
+    struct process_list live, finished;
+    struct spool_pool pool;
+    uint64_t order;   /* of the next start */
+    uint64_t keep_ms; /* how long a finished one is remembered */
+    uv_timer_t expiry;
+    uv_poll_t news; /* of init */
+    bool has_news;
+    unsigned handles;
 };
 
 /* process.c */
 void process_handle_closed(uv_handle_t *handle); /* handle->data is the process */
 void process_settle(struct process *p);          /* ends it if all conditions are met */
 void process_free_if_unused(struct process *p);
+/* Puts it into the table, live or finished, behind those that are there. */
+void process_enter(struct process *p);
+/* Initializes its handles and watches them; -1 where there is no descriptor. Takes them over. */
+void process_open_handles(struct process *p, int pidfd, int in, int out, int err);
+/* The lives say that it has been reaped. */
+void process_reaped(struct process *p);
+void process_arm_deadline(struct process *p);
+void process_expiry_start(struct process_table *table);
 
 /* process_output.c */
 int process_channel_open(struct process *p, struct process_channel *c, int fd,
@@ -71,7 +99,13 @@ void process_channel_close(struct process_channel *c);
 void process_output_watch(struct process *p);
 void process_output_drain(struct process_channel *c);
 void process_output_flush(struct process *p);
+void process_output_flush_soon(struct process *p);
 void process_wake_readers(struct process *p);
+/* Finishes a read that the death of an agent has cut off. find gives the process of a slot. */
+void process_output_recover(struct process_table *table);
+
+/* process_recover.c */
+void process_table_recover(struct process_table *table);
 
 /* process_input.c */
 void process_input_fail(struct process *p, int status);

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/keep.h"
 #include "agent/process-internal.h"
 #include "agent/spawn.h"
 #include "agent/terminal.h"
@@ -18,19 +19,12 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
-enum { BUCKETS = 1024 };
-
-struct process_list {
-    struct process *first, *last;
-    size_t count;
-};
-
-struct process_table {
-    uv_loop_t *loop;
-    struct process *buckets[BUCKETS]; /* by pid; the newest of a pid comes first */
-    struct process_list live, finished;
-    struct spool_pool pool;
-    uv_timer_t expiry;
+static const struct spool_limits standard_limits = {
+    .memory = 32 << 20,
+    .disk = 256 << 20,
+    .process_memory = 1 << 20,
+    .process = 64 << 20,
+    .history = 256 << 10,
 };
 
 /* ---- lists ---- */
@@ -56,7 +50,15 @@ static void list_remove(struct process_list *list, struct process *p)
 
 static struct process **bucket(struct process_table *table, pid_t pid)
 {
-    return &table->buckets[(uint32_t)pid % BUCKETS];
+    return &table->buckets[(uint32_t)pid % PROCESS_BUCKETS];
+}
+
+void process_enter(struct process *p)
+{
+    struct process_table *table = p->table;
+    p->hash_next = *bucket(table, p->pid);
+    *bucket(table, p->pid) = p;
+    list_add(p->ended ? &table->finished : &table->live, p);
 }
 
 /* ---- end of life ---- */
@@ -65,7 +67,6 @@ void process_free_if_unused(struct process *p)
 {
     if (!p->forgotten || p->readers || p->handles)
         return;
-    spool_done(&p->spool);
     process_config_done(&p->config);
     free(p);
 }
@@ -77,8 +78,7 @@ void process_handle_closed(uv_handle_t *handle)
     process_free_if_unused(p);
 }
 
-/* Takes it out of the table; readers may still finish with it. */
-static void forget(struct process *p)
+static void take_out(struct process *p)
 {
     struct process **at = bucket(p->table, p->pid);
     while (*at != p)
@@ -86,6 +86,16 @@ static void forget(struct process *p)
     *at = p->hash_next;
     list_remove(p->ended ? &p->table->finished : &p->table->live, p);
     p->forgotten = true;
+    spool_done(&p->spool);
+}
+
+/* Takes it out of the table and of the arena; nobody reads it. */
+static void forget(struct process *p)
+{
+    struct process_table *table = p->table;
+    take_out(p);
+    process_record_free(table->arena, p->slot);
+    fd_closep(&p->pidfd);
     process_free_if_unused(p);
 }
 
@@ -103,48 +113,78 @@ static void close_handles(struct process *p)
 static void expiry_due(uv_timer_t *timer)
 {
     struct process_table *table = timer->data;
-    uint64_t now = uv_now(table->loop), keep = PROCESS_FINISHED_S * UINT64_C(1000);
+    uint64_t now = uv_now(table->loop), keep = table->keep_ms;
     for (size_t left = table->finished.count; left; left--) {
         struct process *p = table->finished.first;
-        if (p->ended_at + keep > now && table->finished.count <= PROCESS_FINISHED_MAX)
+        if (p->record->ended_at + keep > now && table->finished.count <= PROCESS_FINISHED_MAX)
             break;
         if (p->readers) {
             list_remove(&table->finished, p);
             list_add(&table->finished, p);
-            p->ended_at = now;
+            p->record->ended_at = now;
         } else {
             forget(p);
         }
     }
     if (table->finished.first) {
-        uv_timer_start(timer, expiry_due, table->finished.first->ended_at + keep - now, 0);
+        uv_timer_start(timer, expiry_due, table->finished.first->record->ended_at + keep - now, 0);
     } else if (!table->live.first) {
         /* All is quiet: what a busy time has taken goes back, idle sandboxes are to be small. */
-        spool_pool_done(&table->pool);
+        spool_pool_trim(&table->pool);
         malloc_trim(0);
     }
+}
+
+void process_expiry_start(struct process_table *table)
+{
+    if (!uv_is_active((uv_handle_t *)&table->expiry) ||
+        table->finished.count > PROCESS_FINISHED_MAX)
+        expiry_due(&table->expiry);
+}
+
+enum { TO_GROUP = 4 }; /* PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9 */
+
+static bool in_group(const struct process *p)
+{
+    return p->pidfd >= 0 && syscall(SYS_pidfd_send_signal, p->pidfd, 0, NULL, TO_GROUP) == 0;
+}
+
+/* By pidfd: it cannot hit another process that got the number meanwhile. */
+static int send_signal(struct process *p, int signal_number, bool group)
+{
+    if (p->pidfd < 0 || (p->reaped && !group))
+        return 0;
+    int rc =
+        (int)syscall(SYS_pidfd_send_signal, p->pidfd, signal_number, NULL, group ? TO_GROUP : 0);
+    /* Without it the number may only be used while it is certain whose it is. */
+    if (rc < 0 && errno == EINVAL && group && !p->reaped)
+        rc = kill(-p->pid, signal_number);
+    return rc < 0 && errno != ESRCH && !(group && p->reaped) ? -errno : 0;
 }
 
 static void end(struct process *p)
 {
     struct process_table *table = p->table;
-    p->ended = true;
-    p->ended_at = uv_now(table->loop);
     process_output_flush(p);
     close_handles(p);
+    if (!in_group(p)) /* nobody is left to be named by it */
+        fd_closep(&p->pidfd);
+    keep_drop(table->keep, p->slot, (1U << KEEP_PLACES) - 1);
+    p->record->ended_at = uv_now(table->loop);
+    ARENA_STEP();
+    p->record->state = PROCESS_ENDED;
+    p->ended = true;
     list_remove(&table->live, p);
     list_add(&table->finished, p);
     process_wake_readers(p);
-    if (!uv_is_active((uv_handle_t *)&table->expiry) ||
-        table->finished.count > PROCESS_FINISHED_MAX)
-        expiry_due(&table->expiry);
+    process_expiry_start(table);
 }
 
 void process_settle(struct process *p)
 {
     if (!p->reaped || p->ended)
         return;
-    if (p->forsaken) {
+    if (p->record->forsaken) {
         process_output_drain(&p->out);
         process_output_drain(&p->err);
     }
@@ -152,25 +192,63 @@ void process_settle(struct process *p)
         end(p);
 }
 
-static void pid_ready(uv_poll_t *poll, int status, int events)
+static void stop_watching(struct process *p)
 {
-    struct process *p = poll->data;
+    if (p->pid_watched)
+        uv_close((uv_handle_t *)&p->pid_poll, process_handle_closed);
+    p->pid_watched = false;
+}
+
+void process_reaped(struct process *p)
+{
+    p->reaped = true;
+    stop_watching(p);
+    process_settle(p);
+}
+
+/* Writes down how a child of ours has ended before the number is free for another process. False:
+ * not yet. */
+static bool reap(struct process *p)
+{
     siginfo_t info = {0};
-    int rc = waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG);
+    int rc = waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG | WNOWAIT);
+    if (rc == 0 && info.si_pid == 0)
+        return false;
     if (rc < 0 && errno != ECHILD)
-        return;
-    if (rc == 0 && info.si_pid == 0) /* not yet */
-        return;
+        return false;
     if (rc < 0) { /* somebody else has reaped it: how it ended is not known */
         info.si_code = CLD_KILLED;
         info.si_status = SIGKILL;
     }
-    p->reaped = true;
-    p->end_code = info.si_code;
-    p->end_status = info.si_status;
-    uv_close((uv_handle_t *)&p->pid_poll, process_handle_closed);
-    fd_closep(&p->pidfd);
-    process_settle(p);
+    p->life->code = info.si_code;
+    p->life->status = info.si_status;
+    ARENA_STEP();
+    p->life->ended = 1;
+    ARENA_STEP();
+    waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG);
+    return true;
+}
+
+static void pid_ready(uv_poll_t *poll, int status, int events)
+{
+    struct process *p = poll->data;
+    if (p->adopted ? !p->life->ended : !reap(p)) {
+        if (p->adopted) /* init is about to reap it, and will tell */
+            uv_poll_stop(poll);
+        return;
+    }
+    process_reaped(p);
+}
+
+static void news_ready(uv_poll_t *poll, int status, int events)
+{
+    struct process_table *table = poll->data;
+    keep_news_taken(table->keep);
+    for (struct process *p = table->live.first, *next; p; p = next) {
+        next = p->next;
+        if (p->adopted && !p->reaped && __atomic_load_n(&p->life->ended, __ATOMIC_ACQUIRE))
+            process_reaped(p);
+    }
 }
 
 static const char *signal_text(int number)
@@ -200,45 +278,109 @@ bool process_ended(const struct process *p, struct process_end *ret)
 {
     if (!p->ended)
         return false;
-    ret->exited = p->end_code == CLD_EXITED;
-    ret->exit_code = ret->exited ? p->end_status : -1;
-    const char *text = signal_text(p->end_status);
-    const char *dumped = p->end_code == CLD_DUMPED ? " (core dumped)" : "";
+    int code = p->life->code, status = p->life->status;
+    ret->exited = code == CLD_EXITED;
+    ret->exit_code = ret->exited ? status : -1;
+    const char *text = signal_text(status);
+    const char *dumped = code == CLD_DUMPED ? " (core dumped)" : "";
     if (ret->exited)
-        snprintf(ret->status, sizeof ret->status, "exit status %d", p->end_status);
+        snprintf(ret->status, sizeof ret->status, "exit status %d", status);
     else if (text)
         snprintf(ret->status, sizeof ret->status, "signal: %s%s", text, dumped);
     else
-        snprintf(ret->status, sizeof ret->status, "signal: signal %d%s", p->end_status, dumped);
+        snprintf(ret->status, sizeof ret->status, "signal: signal %d%s", status, dumped);
     return true;
 }
 
 bool process_timed_out(const struct process *p)
 {
-    return p->timed_out;
+    return p->record->timed_out;
 }
 
 /* ---- start ---- */
 
-static void open_handles(struct process *p, struct spawned *s)
+void process_open_handles(struct process *p, int pidfd, int in, int out, int err)
 {
     uv_loop_t *loop = p->table->loop;
     uv_timer_init(loop, &p->deadline);
     uv_timer_init(loop, &p->flush);
     p->deadline.data = p->flush.data = p;
     p->handles = 2;
-    p->pidfd = TAKE_FD(s->pidfd);
+    p->pidfd = pidfd;
+    p->reaped = p->life->ended;
+    p->pid_watched = !p->reaped && pidfd >= 0;
     /* These fail only for descriptors that cannot be polled; pipes, terminals, pidfds can. */
-    int rc = uv_poll_init(loop, &p->pid_poll, p->pidfd);
-    p->pid_poll.data = p;
-    p->handles++;
-    rc |= process_channel_open(p, &p->in, TAKE_FD(s->in), SPOOL_STDOUT);
-    rc |= process_channel_open(p, &p->out, TAKE_FD(s->out), p->pty ? SPOOL_PTY : SPOOL_STDOUT);
-    rc |= process_channel_open(p, &p->err, TAKE_FD(s->err), SPOOL_STDERR);
+    int rc = 0;
+    if (p->pid_watched) {
+        rc = uv_poll_init(loop, &p->pid_poll, p->pidfd);
+        p->pid_poll.data = p;
+        p->handles++;
+    }
+    rc |= process_channel_open(p, &p->in, in, SPOOL_STDOUT);
+    rc |= process_channel_open(p, &p->out, out, p->pty ? SPOOL_PTY : SPOOL_STDOUT);
+    rc |= process_channel_open(p, &p->err, err, SPOOL_STDERR);
     if (rc < 0)
         abort();
-    uv_poll_start(&p->pid_poll, UV_READABLE, pid_ready);
+    if (p->pid_watched)
+        uv_poll_start(&p->pid_poll, UV_READABLE, pid_ready);
     process_output_watch(p);
+}
+
+/* Before there is a child: init has the descriptors, and what is written down of it so far counts. */
+static void opened(const struct spawned *s, void *arg)
+{
+    struct process *p = arg;
+    /* A terminal has one descriptor for both directions. */
+    const int fds[KEEP_PLACES] = {p->pty ? -1 : s->in, s->out, s->err};
+    keep_hold(p->table->keep, p->slot, fds);
+    ARENA_STEP();
+    p->record->state = PROCESS_STARTING;
+}
+
+static int write_down(struct process *p, const struct process_start_request *request,
+                      struct err *err)
+{
+    struct process_table *table = p->table;
+    p->slot = arena_slot_take(table->arena);
+    if (p->slot == ARENA_NONE)
+        return err_set(err, ERR_EXHAUSTED, 0, "too many processes are remembered");
+    p->life = arena_life(table->arena, p->slot);
+    p->record = arena_record(table->arena, p->slot);
+    memset(p->record, 0, offsetof(struct process_record, text));
+    *p->life = (struct arena_life){0};
+    p->record->pty = p->pty = request->pty;
+    p->record->keep = request->keep;
+    p->record->order = table->order++;
+    int rc = process_record_save(table->arena, p->slot, &request->config);
+    if (rc == -E2BIG)
+        return err_set(err, ERR_INVALID, 0, "arguments and environment are too long");
+    return rc < 0 ? err_set(err, ERR_EXHAUSTED, 0, "out of memory for processes") : 0;
+}
+
+static int run(struct process *p, struct spawn_request *spawn, struct err *err)
+{
+    struct spawned s;
+    spawn->pid_at = &p->life->pid;
+    spawn->opened = opened;
+    spawn->arg = p;
+    int rc = spawn_process(spawn, &s, err);
+    if (rc < 0) {
+        if (p->record->state)
+            keep_drop(p->table->keep, p->slot, (1U << KEEP_PLACES) - 1);
+        return rc;
+    }
+    p->record->state = PROCESS_LIVE;
+    p->pid = s.pid;
+    spool_init(&p->spool, &p->table->pool, p->slot, &p->record->end);
+    p->spool.keep = p->record->keep;
+    process_enter(p);
+    process_open_handles(p, s.pidfd, s.in, s.out, s.err);
+    if (s.exec_errno) {
+        char text[320];
+        spawn_exec_text(s.exec_errno, spawn->argv[0], text, sizeof text);
+        spool_append(&p->spool, p->pty ? SPOOL_PTY : SPOOL_STDERR, text, strlen(text));
+    }
+    return 0;
 }
 
 int process_start(struct process_table *table, struct process_start_request *request,
@@ -255,29 +397,23 @@ int process_start(struct process_table *table, struct process_start_request *req
         .cols = request->size.cols,
         .rows = request->size.rows,
     };
-    struct spawned spawned;
     if (table->live.count >= PROCESS_LIVE_MAX)
         return err_set(err, ERR_EXHAUSTED, 0, "%d processes run already", PROCESS_LIVE_MAX);
-    int rc = spawn_process(&spawn, &spawned, err);
-    if (rc < 0)
-        return rc;
     struct process *p = xcalloc(1, sizeof *p);
     p->table = table;
+    p->queue_tail = &p->queue;
+    p->pidfd = -1;
+    int rc = write_down(p, request, err);
+    if (rc >= 0)
+        rc = run(p, &spawn, err);
+    if (rc < 0) {
+        if (p->record)
+            process_record_free(table->arena, p->slot);
+        free(p);
+        return rc;
+    }
     p->config = request->config;
     request->config = (struct process_config){0};
-    p->pid = spawned.pid;
-    p->pty = request->pty;
-    p->queue_tail = &p->queue;
-    spool_init(&p->spool, PROCESS_SPOOL_BYTES, &table->pool);
-    p->hash_next = *bucket(table, p->pid);
-    *bucket(table, p->pid) = p;
-    list_add(&table->live, p);
-    open_handles(p, &spawned);
-    if (spawned.exec_errno) {
-        char text[320];
-        spawn_exec_text(spawned.exec_errno, p->config.argv[0], text, sizeof text);
-        spool_append(&p->spool, p->pty ? SPOOL_PTY : SPOOL_STDERR, text, strlen(text));
-    }
     *ret = p;
     return 0;
 }
@@ -285,42 +421,95 @@ int process_start(struct process_table *table, struct process_start_request *req
 static void deadline_due(uv_timer_t *timer)
 {
     struct process *p = timer->data;
-    p->timed_out = true;
-    process_signal(p, SIGKILL, NULL);
+    p->record->timed_out = true;
+    process_signal(p, SIGKILL, false, NULL);
     process_wake_readers(p);
+}
+
+void process_arm_deadline(struct process *p)
+{
+    if (p->ended || !p->record->deadline || p->record->timed_out)
+        return;
+    int64_t left = p->record->deadline - clock_mono_ns();
+    uv_update_time(p->table->loop);
+    uv_timer_start(&p->deadline, deadline_due,
+                   left > 0 ? (uint64_t)((left + CLOCK_MS - 1) / CLOCK_MS) : 0, 0);
 }
 
 void process_set_deadline(struct process *p, int64_t ns)
 {
-    if (p->ended)
-        return;
-    uv_update_time(p->table->loop);
-    uv_timer_start(&p->deadline, deadline_due, (uint64_t)((ns + CLOCK_MS - 1) / CLOCK_MS), 0);
+    p->record->deadline = clock_mono_ns() + ns;
+    process_arm_deadline(p);
 }
 
 /* ---- table ---- */
 
-struct process_table *process_table_new(uv_loop_t *loop)
+/* The spool file outlives us too. */
+static void disk_made(int fd, void *arg)
+{
+    struct process_table *table = arg;
+    const int fds[KEEP_PLACES] = {fd, -1, -1};
+    keep_hold(table->keep, KEEP_DISK, fds);
+}
+
+static void watch_news(struct process_table *table)
+{
+    int fd = keep_news(table->keep);
+    table->handles = 1;
+    if (fd < 0 || uv_poll_init(table->loop, &table->news, fd) < 0)
+        return;
+    table->handles++;
+    table->has_news = true;
+    table->news.data = table;
+    uv_poll_start(&table->news, UV_READABLE, news_ready);
+    uv_unref((uv_handle_t *)&table->news);
+}
+
+struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, const char *spool_dir)
 {
     struct process_table *table = xcalloc(1, sizeof *table);
     table->loop = loop;
-    table->pool.budget = PROCESS_SPOOLS_BYTES / SPOOL_SEGMENT;
+    table->keep = keep;
+    table->arena = keep_arena(keep);
+    table->keep_ms = PROCESS_FINISHED_S * UINT64_C(1000);
+    spool_pool_init(&table->pool, table->arena, &standard_limits);
+    if (spool_dir)
+        table->pool.directory = spool_dir;
+    table->pool.made = disk_made;
+    table->pool.made_arg = table;
     uv_timer_init(loop, &table->expiry);
     table->expiry.data = table;
     spawn_setup();
+    watch_news(table);
+    process_table_recover(table);
     return table;
 }
 
-static void expiry_closed(uv_handle_t *handle)
+void process_table_configure(struct process_table *table, const struct agent_config *config)
 {
-    free(handle->data);
+    struct spool_limits limits = standard_limits;
+    if (config->spool_memory_bytes)
+        limits.memory = config->spool_memory_bytes;
+    if (config->spool_disk_bytes)
+        limits.disk = config->spool_disk_bytes;
+    if (config->spool_process_bytes)
+        limits.process = config->spool_process_bytes;
+    table->pool.limits = limits;
+    if (config->finished_s)
+        table->keep_ms = config->finished_s * UINT64_C(1000);
+}
+
+static void table_handle_closed(uv_handle_t *handle)
+{
+    struct process_table *table = handle->data;
+    if (--table->handles == 0)
+        free(table);
 }
 
 static void table_drop(struct process *p)
 {
     while (p->readers)
         process_detach(p->readers);
-    spool_done(&p->spool); /* while the pool is there */
     forget(p);
 }
 
@@ -329,17 +518,16 @@ void process_table_free(struct process_table *table)
     if (!table)
         return;
     for (struct process *p; (p = table->live.first);) {
-        if (!p->reaped) {
-            uv_close((uv_handle_t *)&p->pid_poll, process_handle_closed);
-            fd_closep(&p->pidfd);
-        }
+        stop_watching(p);
         close_handles(p);
         table_drop(p);
     }
     while (table->finished.first)
         table_drop(table->finished.first);
     spool_pool_done(&table->pool);
-    uv_close((uv_handle_t *)&table->expiry, expiry_closed);
+    uv_close((uv_handle_t *)&table->expiry, table_handle_closed);
+    if (table->has_news)
+        uv_close((uv_handle_t *)&table->news, table_handle_closed);
 }
 
 int process_find(struct process_table *table, const struct process_selector *selector,
@@ -385,14 +573,15 @@ const struct process_config *process_config_of(const struct process *p)
     return &p->config;
 }
 
-int process_signal(struct process *p, int signal_number, struct err *err)
+int process_signal(struct process *p, int signal_number, bool group, struct err *err)
 {
-    /* By pidfd: it cannot hit another process that got the number meanwhile. */
-    if (!p->reaped && syscall(SYS_pidfd_send_signal, p->pidfd, signal_number, NULL, 0) < 0 &&
-        errno != ESRCH)
-        return err_set(err, ERR_INTERNAL, errno, "signal process %d", (int)p->pid);
-    p->forsaken = true;
-    process_settle(p);
+    int rc = send_signal(p, signal_number, group);
+    if (rc < 0)
+        return err_set(err, ERR_INTERNAL, -rc, "signal process %d", (int)p->pid);
+    if (!p->ended) {
+        p->record->forsaken = true;
+        process_settle(p);
+    }
     return 0;
 }
 

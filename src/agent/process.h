@@ -2,16 +2,15 @@
 /* The processes that were started through the agent: their life from start to 30 seconds after the
  * end, their input, and their output on its way to any number of readers.
  *
- * Output. What a process writes goes into its spool (agent/spool.h) at once. Readers are attached by
- * the owner, each with its own cursor, and woken when there is more. Nobody attached: the spool keeps
- * the output up to its bound, then the oldest goes; who attaches next begins where the readers before
- * him had come to, so each byte is delivered once. With readers attached, a new one begins at the
- * present.
+ * Output. What a process writes goes into its spool (agent/spool.h) at once; nothing ever holds it
+ * up. Readers are attached by the owner, each with its own cursor, and woken when there is more. Who
+ * attaches begins where the furthest reader had come to, so each byte is delivered once, however many
+ * came and went; and what a reader that has got stuck did not take goes to the next. Or he says where
+ * to begin. The spool keeps what some reader still needs up to its bound, then the oldest goes, counted
+ * in the cursors of those who miss it.
  *
- * A slow reader. Its data waits in the spool. When the spool is full, the process is held up (its
- * pipes are not read) only as long as the *fastest* reader lags by half the spool, because then
- * every reader would lose data. A reader that lags while another keeps up loses its oldest bytes,
- * counted in its cursor, and delays nobody.
+ * The agent may die. All of this is written down in the arena (agent/arena.h) before anybody hears of
+ * it, init holds a copy of every descriptor (agent/keep.h), and process_table_new goes on from there.
  *
  * The end comes when the process is reaped and its pipes have been read to their end; after a
  * signal sent through process_signal, or the deadline, the pipes are read for what is in them and
@@ -31,15 +30,18 @@ enum {
     PROCESS_LIVE_MAX = 16384,
     PROCESS_FINISHED_MAX = 4096,
     PROCESS_FINISHED_S = 30,
-    PROCESS_SPOOL_BYTES = 1 << 20,
-    PROCESS_SPOOLS_BYTES = 64 << 20, /* of all processes together */
-    PROCESS_INPUT_MAX = 16 << 20,    /* queued bytes of one process */
+    PROCESS_INPUT_MAX = 16 << 20, /* queued bytes of one process */
 };
 
+struct keep;
 struct process_table;
 struct process;
 
-struct process_table *process_table_new(uv_loop_t *loop);
+/* keep: of init's, or of this agent's own; borrowed. Finds the processes of the agent before.
+ * spool_dir: as in struct agent_start. NULL when the arena cannot be used. */
+struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, const char *spool_dir);
+/* Takes the limits of a configuration over. */
+void process_table_configure(struct process_table *table, const struct agent_config *config);
 /* Forgets all, leaves the processes running. NULL is fine. No callbacks to readers any more. The
  * loop must run once more for the memory to go. */
 void process_table_free(struct process_table *table);
@@ -61,7 +63,8 @@ void process_each(struct process_table *table, void (*fn)(const struct process *
 pid_t process_pid(const struct process *p);
 const struct process_config *process_config_of(const struct process *p);
 
-int process_signal(struct process *p, int signal_number, struct err *err);
+/* group: to all in its process group, and as long as any of them is left. */
+int process_signal(struct process *p, int signal_number, bool group, struct err *err);
 int process_resize(struct process *p, uint16_t cols, uint16_t rows, struct err *err);
 
 /* ---- input ---- */
@@ -80,19 +83,25 @@ int process_close_input(struct process *p, struct err *err);
 
 struct process_reader {
     struct spool_cursor cursor; /* advanced by the owner through spool_read and spool_advance */
+    uint64_t taken;             /* what has left us for certain; the owner's to advance */
     void (*wake)(struct process_reader *reader); /* more to read, or the end */
     struct process *process;
     struct process_reader *next, *previous;
 };
 
 /* The reader is embedded in its owner and stays attached until process_detach; the process stays as
- * long as anybody is attached. */
+ * long as anybody is attached. It begins where the furthest had come to. */
 void process_attach(struct process *p, struct process_reader *reader);
+/* It begins at an offset instead, and all output is kept for others who do this, up to the bound.
+ * ERR_RANGE when there is no such offset yet. */
+int process_attach_at(struct process *p, struct process_reader *reader, uint64_t offset,
+                      struct err *err);
 void process_detach(struct process_reader *reader);
+/* Keeps output that has been delivered, too. */
+void process_keep_output(struct process *p);
 const struct spool *process_spool(const struct process *p);
-/* To be called after reading: lets the spool forget and the process go on. May not wake readers
- * before it returns. */
-void process_consumed(struct process *p);
+/* To be called when `taken` has been advanced: lets the spool forget. */
+void process_consumed(struct process_reader *reader);
 
 struct process_end {
     int exit_code;   /* -1 when killed by a signal */

@@ -20,15 +20,45 @@ int process_event_start(struct buf *out, pid_t pid)
     return append(out, json, (size_t)n);
 }
 
-int process_event_data(struct buf *out, const struct spool_chunk *chunk)
+/* Faster than printf, for every piece of output has one. */
+static char *put_number(char *to, uint64_t n)
+{
+    char digits[20];
+    int count = 0;
+    do
+        digits[count++] = (char)('0' + n % 10);
+    while (n /= 10);
+    while (count)
+        *to++ = digits[--count];
+    return to;
+}
+
+static size_t data_tail(char *text, uint64_t offset, uint64_t missed)
+{
+    static const struct str offset_name = {"\",\"offset\":\"", 12};
+    static const struct str missed_name = {"\",\"missed\":\"", 12};
+    char *to = text;
+    memcpy(to, offset_name.p, offset_name.len);
+    to = put_number(to + offset_name.len, offset);
+    if (missed) {
+        memcpy(to, missed_name.p, missed_name.len);
+        to = put_number(to + missed_name.len, missed);
+    }
+    memcpy(to, "\"}}}", 4);
+    return (size_t)(to + 4 - text);
+}
+
+int process_event_data(struct buf *out, const struct spool_chunk *chunk, uint64_t offset,
+                       uint64_t missed)
 {
     static const struct str heads[] = {
         [SPOOL_STDOUT] = {"{\"event\":{\"data\":{\"stdout\":\"", 28},
         [SPOOL_STDERR] = {"{\"event\":{\"data\":{\"stderr\":\"", 28},
         [SPOOL_PTY] = {"{\"event\":{\"data\":{\"pty\":\"", 25},
     };
-    static const struct str tail = {"\"}}}", 4};
     struct str head = heads[chunk->kind];
+    char text[96];
+    struct str tail = {text, data_tail(text, offset, missed)};
     size_t len = head.len + BASE64_SIZE(chunk->len) + tail.len;
     char *to = buf_reserve(out, ENVELOPE_HEAD + len);
     if (!to)

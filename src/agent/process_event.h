@@ -9,9 +9,12 @@
 #define PROCESS_EVENT_KEEPALIVE STR("{\"event\":{\"keepalive\":{}}}")
 
 /* Upper bound of a data event's envelope for n bytes of output. */
-#define PROCESS_EVENT_SIZE(n) (64 + ((n) + 2) / 3 * 4)
+#define PROCESS_EVENT_SIZE(n) (192 + ((n) + 2) / 3 * 4)
 
 /* Each appends one envelope. 0 or -ENOBUFS. */
 int process_event_start(struct buf *out, pid_t pid);
-int process_event_data(struct buf *out, const struct spool_chunk *chunk);
+/* offset: of the chunk's first byte in the output; missed: bytes before it that are lost. Both are
+ * extensions that stock clients do not see. */
+int process_event_data(struct buf *out, const struct spool_chunk *chunk, uint64_t offset,
+                       uint64_t missed);
 int process_event_end(struct buf *out, const struct process_end *end);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "agent/keep.h"
 #include "base/mem.h"
 
 static void finish(struct process_queued *item, int status)
@@ -31,6 +32,14 @@ void process_input_fail(struct process *p, int status)
         finish(take_first(p), status);
 }
 
+/* Closes it here and where it is kept, so that the process reads an end. */
+static void let_go(struct process *p)
+{
+    if (p->in.fd >= 0 && !p->pty)
+        keep_drop(p->table->keep, p->slot, 1U << KEEP_IN);
+    process_channel_close(&p->in);
+}
+
 static void write_queue(struct process *p);
 
 static void input_ready(uv_poll_t *poll, int status, int events)
@@ -53,7 +62,9 @@ static void write_queue(struct process *p)
             return;
         }
         if (n < 0) { /* EPIPE: the process has closed it */
-            process_input_fail(p, -errno);
+            int os = errno;
+            let_go(p);
+            process_input_fail(p, -os);
             return;
         }
         item->written += (size_t)n;
@@ -64,7 +75,7 @@ static void write_queue(struct process *p)
         return;
     uv_poll_stop(&p->in.poll);
     if (p->close_in)
-        process_channel_close(&p->in);
+        let_go(p);
 }
 
 int process_input(struct process *p, struct process_input_bytes *input, process_input_fn *done,
@@ -98,6 +109,6 @@ int process_close_input(struct process *p, struct err *err)
                        "a terminal's input cannot be closed: send the character Ctrl-D");
     p->close_in = true;
     if (!p->queue)
-        process_channel_close(&p->in);
+        let_go(p);
     return 0;
 }

@@ -112,6 +112,8 @@ int process_start_parse(const json_t *in, struct process_start_request *ret, str
     if (rc >= 0)
         rc = jsonx_bool(in, "stdin", &request.stdin_open, err);
     if (rc >= 0)
+        rc = jsonx_bool(in, "keepOutput", &request.keep, err);
+    if (rc >= 0)
         rc = process_size_parse(in, &request.size, err);
     if (rc < 0) {
         process_start_done(&request);
@@ -177,7 +179,7 @@ int process_size_parse(const json_t *in, struct process_size *ret, struct err *e
     return 0;
 }
 
-int process_signal_parse(const json_t *in, int *ret_signal, struct err *err)
+int process_signal_parse(const json_t *in, int *ret_signal, bool *ret_group, struct err *err)
 {
     static const struct jsonx_enum values[] = {
         {"SIGNAL_UNSPECIFIED", 0},
@@ -186,7 +188,10 @@ int process_signal_parse(const json_t *in, int *ret_signal, struct err *err)
         {NULL, 0},
     };
     int number = 0;
+    *ret_group = false;
     int rc = jsonx_enum(in, "signal", values, &number, err);
+    if (rc >= 0)
+        rc = jsonx_bool(in, "group", ret_group, err);
     if (rc < 0)
         return rc;
     if (number != SIGKILL && number != SIGTERM)
@@ -194,6 +199,14 @@ int process_signal_parse(const json_t *in, int *ret_signal, struct err *err)
                        number);
     *ret_signal = number;
     return 0;
+}
+
+int process_offset_parse(const json_t *in, int64_t *ret, struct err *err)
+{
+    int rc = jsonx_i64(in, "fromOffset", ret, err);
+    if (rc == 1 && *ret < 0)
+        return err_set(err, ERR_INVALID, 0, "field 'fromOffset' must not be negative");
+    return rc;
 }
 
 json_t *process_info_json(const struct process_config *config, uint32_t pid)

@@ -33,6 +33,7 @@ struct process_start_request {
     struct process_config config;
     bool stdin_open;
     bool pty;
+    bool keep; /* extension: output that has been delivered is kept for replay, too */
     struct process_size size;
 };
 
@@ -58,8 +59,10 @@ struct process_input_bytes {
 int process_input_parse(const json_t *in, struct process_input_bytes *ret, struct err *err);
 /* The member "pty" of an update. */
 int process_size_parse(const json_t *in, struct process_size *ret, struct err *err);
-/* The member "signal": SIGTERM or SIGKILL, else ERR_UNIMPLEMENTED. */
-int process_signal_parse(const json_t *in, int *ret_signal, struct err *err);
+/* The member "signal": SIGTERM or SIGKILL, else ERR_UNIMPLEMENTED; and the extension "group". */
+int process_signal_parse(const json_t *in, int *ret_signal, bool *ret_group, struct err *err);
+/* The extension "fromOffset" of Connect. Leaves *ret alone when there is none. */
+int process_offset_parse(const json_t *in, int64_t *ret, struct err *err);
 
 /* One ProcessInfo of a list. Owned by the caller. */
 json_t *process_info_json(const struct process_config *config, uint32_t pid);

@@ -56,10 +56,11 @@ int rpc_process_send_signal(struct agent *agent, const struct rpc_request *reque
 {
     struct process *p;
     int number;
-    int rc = find(agent, in, false, &p, err);
-    if (rc >= 0)
-        rc = process_signal_parse(in, &number, err);
-    return rc < 0 ? rc : process_signal(p, number, err);
+    bool group;
+    int rc = process_signal_parse(in, &number, &group, err);
+    if (rc >= 0) /* of a group somebody may be left when its first has ended */
+        rc = find(agent, in, group, &p, err);
+    return rc < 0 ? rc : process_signal(p, number, group, err);
 }
 
 int rpc_process_close_stdin(struct agent *agent, const struct rpc_request *request, json_t *in,
@@ -123,15 +124,19 @@ void rpc_process_start(struct agent *agent, const struct rpc_request *request, j
     }
     if (request->head->timeout_ns >= 0)
         process_set_deadline(p, request->head->timeout_ns);
-    process_stream_open(p, request, true);
+    process_stream_open(p, request, true, -1);
 }
 
 void rpc_process_connect(struct agent *agent, const struct rpc_request *request, json_t *in)
 {
     struct process *p;
     struct err err;
-    if (find(agent, in, true, &p, &err) < 0)
+    int64_t from = -1;
+    int rc = find(agent, in, true, &p, &err);
+    if (rc >= 0)
+        rc = process_offset_parse(in, &from, &err);
+    if (rc < 0)
         rpc_respond_error(request->exchange, request->head, &err);
     else
-        process_stream_open(p, request, false);
+        process_stream_open(p, request, false, from);
 }

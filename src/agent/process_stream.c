@@ -14,14 +14,39 @@ enum {
     BATCH = 2,
     QUEUE_LOW = 16 << 10,
     OUT_MAX = BATCH * PROCESS_EVENT_SIZE(SPOOL_CHUNK) + 512,
+    FRAMES_MAX = 32, /* queued frames; more wait in the spool */
+};
+
+/* A frame that the socket may not have taken whole. */
+struct frame {
+    uint64_t sent;   /* where it ends in what we have sent */
+    uint64_t offset; /* where its output ends */
 };
 
 struct process_stream {
     struct process_reader reader;
     struct rpc_stream *rpc;
+    struct frame frames[FRAMES_MAX]; /* oldest first */
+    uint32_t frame_count;
+    uint64_t told; /* of cursor.missed, in the stream */
     bool starter;
     bool ended;
 };
+
+/* Output counts as delivered when the socket has the whole frame it is in. */
+static void note_taken(struct process_stream *s)
+{
+    uint64_t taken = rpc_stream_taken(s->rpc);
+    uint32_t done = 0;
+    while (done < s->frame_count && s->frames[done].sent <= taken)
+        done++;
+    if (!done)
+        return;
+    s->reader.taken = s->frames[done - 1].offset;
+    s->frame_count -= done;
+    memmove(s->frames, s->frames + done, s->frame_count * sizeof *s->frames);
+    process_consumed(&s->reader);
+}
 
 static void finish(struct process_stream *s, const struct err *err)
 {
@@ -34,19 +59,33 @@ static void finish(struct process_stream *s, const struct err *err)
     rpc_stream_end(s->rpc, err);
 }
 
-/* Puts up to BATCH chunks into out. False when there was nothing. */
-static bool fill(struct process_stream *s, struct buf *out)
+/* Sends up to BATCH chunks. False when there was nothing. */
+static bool send_some(struct process_stream *s, struct buf *out)
 {
+    struct process_reader *r = &s->reader;
     struct spool_chunk chunk;
+    size_t ends[BATCH];
+    uint64_t offsets[BATCH];
+    int n = 0;
     buf_clear(out);
-    for (int i = 0;
-         i < BATCH && spool_read(process_spool(s->reader.process), &s->reader.cursor, &chunk);
-         i++) {
-        if (process_event_data(out, &chunk) < 0)
+    while (n < BATCH && spool_read(process_spool(r->process), &r->cursor, &chunk)) {
+        if (process_event_data(out, &chunk, r->cursor.offset, r->cursor.missed - s->told) < 0)
             break;
-        spool_advance(&s->reader.cursor, chunk.len);
+        s->told = r->cursor.missed;
+        spool_advance(&r->cursor, chunk.len);
+        ends[n] = buf_len(out);
+        offsets[n++] = r->cursor.offset;
     }
-    return buf_len(out) > 0;
+    if (n == 0)
+        return false;
+    rpc_stream_send_raw(s->rpc, buf_ptr(out), buf_len(out));
+    uint64_t sent = rpc_stream_taken(s->rpc) + rpc_stream_queued(s->rpc);
+    for (int i = 0; i < n; i++) {
+        /* Framing behind the last of them makes this a little late, never early. */
+        uint64_t behind = buf_len(out) - ends[i];
+        s->frames[s->frame_count++] = (struct frame){sent - behind, offsets[i]};
+    }
+    return true;
 }
 
 /* Sends what is there as long as the socket takes it. What it does not take at once waits in the
@@ -59,8 +98,10 @@ static void pump(struct process_stream *s)
     if (s->ended)
         return;
     buf_init(&out, OUT_MAX);
-    while (rpc_stream_queued(s->rpc) < QUEUE_LOW && fill(s, &out))
-        rpc_stream_send_raw(s->rpc, buf_ptr(&out), buf_len(&out));
+    do
+        note_taken(s);
+    while (rpc_stream_queued(s->rpc) < QUEUE_LOW && s->frame_count + BATCH <= FRAMES_MAX &&
+           send_some(s, &out));
     if (s->starter && process_timed_out(p)) {
         struct err err;
         err_set(&err, ERR_TIMEOUT, 0, "the command's time limit has passed, it was killed");
@@ -72,7 +113,6 @@ static void pump(struct process_stream *s)
         finish(s, NULL);
     }
     buf_done(&out);
-    process_consumed(p);
 }
 
 static void woken(struct process_reader *reader)
@@ -88,23 +128,38 @@ static void drained(struct rpc_stream *rpc, void *arg)
 static void closed(struct rpc_stream *rpc, void *arg)
 {
     struct process_stream *s = arg;
+    note_taken(s);
     process_detach(&s->reader);
     free(s);
 }
 
 static const struct rpc_stream_events events = {.drained = drained, .closed = closed};
 
-void process_stream_open(struct process *p, const struct rpc_request *request, bool starter)
+static int attach(struct process_stream *s, struct process *p, int64_t from, struct err *err)
+{
+    if (from >= 0)
+        return process_attach_at(p, &s->reader, (uint64_t)from, err);
+    process_attach(p, &s->reader);
+    return 0;
+}
+
+void process_stream_open(struct process *p, const struct rpc_request *request, bool starter,
+                         int64_t from)
 {
     struct process_stream *s = xcalloc(1, sizeof *s);
     struct rpc_head head = *request->head;
+    struct err err;
     struct buf out;
+    if (attach(s, p, from, &err) < 0) {
+        rpc_respond_error(request->exchange, request->head, &err);
+        free(s);
+        return;
+    }
     if (starter)
         head.timeout_ns = -1; /* it is the process's, and holds when the stream is gone */
     s->starter = starter;
     s->reader.wake = woken;
     s->rpc = rpc_stream_open(request->exchange, &head, PROCESS_EVENT_KEEPALIVE, &events, s);
-    process_attach(p, &s->reader);
     buf_init(&out, OUT_MAX);
     process_event_start(&out, process_pid(p));
     rpc_stream_send_raw(s->rpc, buf_ptr(&out), buf_len(&out));

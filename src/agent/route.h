@@ -17,6 +17,7 @@
 #include "http/server.h"
 #include "rpc/connect.h"
 
+struct keep;
 struct process_table;
 struct metrics;
 struct watchers;
@@ -25,6 +26,7 @@ struct agent {
     uv_loop_t *loop;
     struct agent_config config; /* replaced as a whole by POST /init */
     struct http_server *server;
+    struct keep *keep;
     struct process_table *processes;
     struct metrics *metrics;
     struct watchers *watchers; /* of the file watch service; NULL until it is first used */

@@ -261,7 +261,7 @@ static int open_ends(const struct spawn_request *r, struct ends *e)
     return rc;
 }
 
-static int clone_child(struct child *c, int *ret_pidfd)
+static int clone_child(struct child *c)
 {
     sigset_t all, before;
     if (!setup.stack) {
@@ -274,12 +274,28 @@ static int clone_child(struct child *c, int *ret_pidfd)
     /* No handler may run in the child, it would run in our memory. */
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
+    int32_t pid_at = 0;
     int pid = clone(child_main, setup.stack + STACK_SIZE,
-                    CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, c, ret_pidfd);
+                    CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD, c,
+                    c->request->pid_at ? c->request->pid_at : &pid_at);
     int rc = pid < 0 ? -errno : pid;
     sigprocmask(SIG_SETMASK, &before, NULL);
     if (rc > 0 && c->stage == STAGE_NONE)
         oom_expose(rc);
+    return rc;
+}
+
+/* Not by the clone itself, which can write only one of the pid and the pidfd where it is wanted.
+ * Nobody but us reaps the child, so the number is its own until we do. */
+static int open_pidfd(struct ends *e)
+{
+    fd_closep(&e->theirs[0]); /* the child has it; so there is one to be had */
+    e->ours.pidfd = (int)syscall(SYS_pidfd_open, e->ours.pid, 0);
+    if (e->ours.pidfd >= 0)
+        return 0;
+    int rc = -errno;
+    kill(e->ours.pid, SIGKILL);
+    waitpid(e->ours.pid, NULL, 0);
     return rc;
 }
 
@@ -323,14 +339,21 @@ int spawn_process(const struct spawn_request *request, struct spawned *ret, stru
         /* Only root can switch; anybody can be himself (tests). */
         .switch_user = geteuid() == 0 || geteuid() != request->user->uid,
     };
-    rc = clone_child(&child, &ends.ours.pidfd);
+    if (request->opened)
+        request->opened(&ends.ours, request->arg);
+    rc = clone_child(&child);
+    if (rc < 0)
+        return system_error(-rc, "start a process", err);
+    ends.ours.pid = rc;
+    rc = open_pidfd(&ends);
     if (rc < 0)
         return system_error(-rc, "start a process", err);
     if (child.stage != STAGE_NONE && child.stage != STAGE_EXEC) {
+        if (request->pid_at)
+            *request->pid_at = 0; /* before the number is another's */
         waitid(P_PIDFD, (id_t)ends.ours.pidfd, NULL, WEXITED);
         return report(request, &child, err);
     }
-    ends.ours.pid = rc;
     ends.ours.exec_errno = child.error;
     *ret = ends.ours;
     ends.ours = (struct spawned){.pidfd = -1, .in = -1, .out = -1, .err = -1};

@@ -18,6 +18,8 @@
  * parent, raises the agent's own descriptor limit, ignores SIGPIPE. */
 void spawn_setup(void);
 
+struct spawned;
+
 struct spawn_request {
     char *const *argv; /* argv[0]: a path, or a name looked up in envp's PATH */
     char *const *envp;
@@ -26,6 +28,12 @@ struct spawn_request {
     bool stdin_open;     /* a pipe; else /dev/null */
     bool pty;            /* a terminal for all three, own session */
     uint16_t cols, rows; /* of the terminal; 0: the kernel's default */
+    /* For those who may die while we are at it. pid_at, if given, holds the pid from the moment that
+     * there is a child, and 0 when there is none (any more). opened is called before that, with the
+     * descriptors in place, and may be NULL. */
+    int32_t *pid_at;
+    void (*opened)(const struct spawned *s, void *arg);
+    void *arg;
 };
 
 /* Descriptors are non-blocking, close-on-exec and owned by the caller; -1 where there is none. */

@@ -1,148 +1,76 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The output of one process between its pipes and its readers. */
-#include "agent/spool.h"
-
+/* The output of one process between its pipes and its readers: chunks in segments. Where segments
+ * are, and for how long, is decided in spool_store.c.
+ *
+ * What a killed agent leaves: *end is written last by a commit, so the newest segment may hold more
+ * than *end says; spool_pool_recover cuts it there. */
 #include <assert.h>
 
+#include "agent/spool-internal.h"
 #include "base/mem.h"
 
-/* A chunk in a segment: its head, then the bytes, then padding to the next head. */
-struct head {
-    uint32_t len;
-    uint32_t kind;
-};
-
 enum {
-    ALIGNMENT = sizeof(struct head),
-    CAPACITY = 2 * (SPOOL_CHUNK + (int)sizeof(struct head)) + 64,
-    LEAST = 2,               /* segments that a spool may hold in any case */
+    ALIGNMENT = sizeof(struct spool_head),
+    CAPACITY = 2 * (SPOOL_CHUNK + (int)sizeof(struct spool_head)) + 64,
     SMALL = SPOOL_CHUNK / 8, /* a chunk below this is continued; room below this is not used */
     /* The end of a segment that only spool_append's small pieces may use: the rest of a character
      * at the end of the output must not push out a whole segment of it. */
     LAST = 64,
     FILL = CAPACITY - LAST,
 };
-
-/* Untouched pages of a segment cost nothing, so a process that says little takes little. */
-struct spool_segment {
-    uint64_t offset; /* of its first byte */
-    uint32_t used;   /* where the next head goes */
-    _Alignas(ALIGNMENT) char bytes[CAPACITY];
-};
+_Static_assert(CAPACITY <= (int)ARENA_SEGMENT, "a segment of output fits one of the arena");
 
 static uint32_t padded(uint32_t len)
 {
     return (len + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static struct spool_segment *segment_at(const struct spool *s, uint64_t sequence)
+/* The newest segment if it can be written to. */
+static struct arena_segment *open_segment(const struct spool *s)
 {
-    return s->ring[sequence % s->ring_size];
+    return s->in_memory < s->last ? spool_segment(s, s->last - 1) : NULL;
 }
 
-static struct head *head_at(const struct spool *s, uint64_t sequence, uint32_t position)
+static char *open_bytes(const struct spool *s)
 {
-    return (struct head *)(void *)(segment_at(s, sequence)->bytes + position);
+    return arena_segment_bytes(s->pool->arena, spool_id(s, s->last - 1));
 }
 
-/* ---- segments ---- */
-
-static void add_segment(struct spool *s)
+static struct spool_head *newest_head(const struct spool *s)
 {
-    struct spool_segment *segment = TAKE_PTR(s->pool->spare);
-    if (!segment)
-        segment = xmalloc(sizeof *segment);
-    s->pool->held++;
-    segment->offset = s->end;
-    segment->used = 0;
-    if (!s->ring)
-        s->ring = xcalloc(s->ring_size, sizeof(struct spool_segment *));
-    s->ring[s->last++ % s->ring_size] = segment;
-}
-
-static void put_back(struct spool *s, struct spool_segment *segment)
-{
-    s->pool->held--;
-    if (s->pool->spare)
-        free(segment);
-    else
-        s->pool->spare = segment;
-}
-
-static void drop_oldest(struct spool *s)
-{
-    put_back(s, segment_at(s, s->first++));
-    s->head = 0;
-    s->head_offset = s->first < s->last ? segment_at(s, s->first)->offset : s->end;
-}
-
-static void drop_all(struct spool *s)
-{
-    while (s->first < s->last)
-        drop_oldest(s);
-}
-
-/* ---- life ---- */
-
-void spool_init(struct spool *s, size_t limit, struct spool_pool *pool)
-{
-    size_t segments = (limit + SPOOL_SEGMENT - 1) / SPOOL_SEGMENT;
-    *s = (struct spool){
-        .pool = pool,
-        .ring_size = (uint32_t)(segments < LEAST ? LEAST : segments) + 1,
-        .first = 1, /* so that a new cursor's hint, 0, is behind */
-        .last = 1,
-    };
-}
-
-void spool_done(struct spool *s)
-{
-    drop_all(s);
-    free(s->ring);
-    s->ring = NULL;
-}
-
-void spool_pool_done(struct spool_pool *pool)
-{
-    free(TAKE_PTR(pool->spare));
+    return (struct spool_head *)(void *)(open_bytes(s) + s->tail);
 }
 
 /* ---- writing ---- */
 
-/* Segments this spool may hold. */
-static uint64_t allowed(const struct spool *s)
+/* Whether a new chunk of `least` bytes fits the newest segment, up to `limit` in it. */
+static bool has_room(const struct spool *s, uint32_t least, uint32_t limit)
 {
-    return s->pool->held > s->pool->budget ? LEAST : s->ring_size - 1;
-}
-
-/* Whether a new chunk of `least` bytes fits the last segment, up to `limit` in it. */
-static bool last_has_room(const struct spool *s, uint32_t least, uint32_t limit)
-{
-    return s->first < s->last &&
-           segment_at(s, s->last - 1)->used + sizeof(struct head) + least <= limit;
+    const struct arena_segment *segment = open_segment(s);
+    return segment && segment->used + sizeof(struct spool_head) + least <= limit;
 }
 
 static char *reserve(struct spool *s, enum spool_kind kind, uint32_t least, uint32_t limit,
                      size_t *ret_room)
 {
+    const struct arena_segment *segment = open_segment(s);
     s->extending = false;
-    if (s->first < s->last) {
-        struct spool_segment *segment = segment_at(s, s->last - 1);
-        struct head *newest = head_at(s, s->last - 1, s->tail);
+    if (segment && segment->used) {
+        struct spool_head *newest = newest_head(s);
         uint32_t at = s->tail + (uint32_t)sizeof *newest + newest->len;
         if (newest->kind == (uint32_t)kind && newest->len < SMALL && at + least <= limit) {
             size_t left = limit - at;
             *ret_room = left < SPOOL_CHUNK - newest->len ? left : SPOOL_CHUNK - newest->len;
             s->extending = true;
-            return segment->bytes + at;
+            return open_bytes(s) + at;
         }
     }
-    if (!last_has_room(s, least, limit))
-        add_segment(s);
-    struct spool_segment *segment = segment_at(s, s->last - 1);
-    size_t left = limit - segment->used - sizeof(struct head);
+    if (!has_room(s, least, limit) && !spool_add_segment(s))
+        return NULL;
+    uint32_t used = open_segment(s)->used;
+    size_t left = limit - used - sizeof(struct spool_head);
     *ret_room = left < SPOOL_CHUNK ? left : SPOOL_CHUNK;
-    return segment->bytes + segment->used + sizeof(struct head);
+    return open_bytes(s) + used + sizeof(struct spool_head);
 }
 
 char *spool_reserve(struct spool *s, enum spool_kind kind, size_t *ret_room)
@@ -152,27 +80,22 @@ char *spool_reserve(struct spool *s, enum spool_kind kind, size_t *ret_room)
 
 void spool_commit(struct spool *s, enum spool_kind kind, size_t n)
 {
-    struct spool_segment *segment = segment_at(s, s->last - 1);
+    struct arena_segment *segment = open_segment(s);
     if (n == 0) {
-        if (segment->used == 0) {
-            s->last--;
-            put_back(s, segment);
-        }
+        if (segment->used == 0)
+            spool_drop_newest(s);
         return;
     }
     if (!s->extending) {
         s->tail = segment->used;
-        *head_at(s, s->last - 1, s->tail) = (struct head){0, (uint32_t)kind};
+        *newest_head(s) = (struct spool_head){0, (uint32_t)kind};
     }
-    struct head *newest = head_at(s, s->last - 1, s->tail);
+    struct spool_head *newest = newest_head(s);
     newest->len += (uint32_t)n;
-    segment->used = s->tail + (uint32_t)sizeof *newest + padded(newest->len);
-    s->end += n;
+    spool_set_used(s, segment, s->tail + (uint32_t)sizeof *newest + padded(newest->len));
     assert(segment->used <= CAPACITY);
-    while (s->last - s->first > allowed(s))
-        drop_oldest(s);
-    if (s->begin < s->head_offset)
-        s->begin = s->head_offset;
+    ARENA_STEP();
+    *s->end += n;
 }
 
 void spool_append(struct spool *s, enum spool_kind kind, const void *p, size_t n)
@@ -182,6 +105,8 @@ void spool_append(struct spool *s, enum spool_kind kind, const void *p, size_t n
         size_t room;
         char *to = n <= LAST / 4 ? reserve(s, kind, (uint32_t)n, CAPACITY, &room)
                                  : spool_reserve(s, kind, &room);
+        if (!to)
+            return;
         size_t part = n < room ? n : room;
         memcpy(to, from, part);
         spool_commit(s, kind, part);
@@ -190,68 +115,119 @@ void spool_append(struct spool *s, enum spool_kind kind, const void *p, size_t n
     }
 }
 
-bool spool_full(const struct spool *s)
+/* ---- after the death of an agent ---- */
+
+/* Makes the newest segment hold what *end says. */
+void spool_cut_tail(struct spool *s)
 {
-    return s->last - s->first >= allowed(s) && !last_has_room(s, SMALL, FILL);
+    struct arena_segment *segment = open_segment(s);
+    if (!segment)
+        return;
+    uint32_t position = 0, used = segment->used < CAPACITY ? segment->used : CAPACITY;
+    uint64_t left = *s->end - segment->offset;
+    s->tail = 0;
+    while (left && position + sizeof(struct spool_head) <= used) {
+        s->tail = position;
+        struct spool_head *head = newest_head(s);
+        if (head->len > CAPACITY - position - sizeof *head)
+            head->len = CAPACITY - position - (uint32_t)sizeof *head;
+        if (head->len > left)
+            head->len = (uint32_t)left;
+        left -= head->len;
+        position += (uint32_t)sizeof *head + padded(head->len);
+    }
+    segment->used = position;
 }
 
-size_t spool_capacity(const struct spool *s)
+uint64_t spool_place(const struct spool *s)
 {
-    return (size_t)allowed(s) * SPOOL_SEGMENT;
+    return (uint64_t)spool_id(s, s->last - 1) << 1 | s->extending;
+}
+
+char *spool_reserve_again(struct spool *s, uint64_t place)
+{
+    const struct arena_segment *segment = open_segment(s);
+    if (!segment || spool_id(s, s->last - 1) != place >> 1)
+        return NULL;
+    s->extending = place & 1 && segment->used;
+    if (s->extending)
+        return (char *)(newest_head(s) + 1) + newest_head(s)->len;
+    return open_bytes(s) + segment->used + sizeof(struct spool_head);
 }
 
 /* ---- reading ---- */
 
-void spool_trim(struct spool *s, uint64_t offset)
+/* The segment that holds an offset between begin and end. */
+static uint64_t find_segment(const struct spool *s, uint64_t offset)
 {
-    if (offset <= s->begin)
-        return;
-    assert(offset <= s->end);
-    s->begin = offset;
-    if (s->begin == s->end) {
-        drop_all(s);
-        return;
+    uint64_t low = s->first, high = s->last;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (spool_segment(s, middle)->offset <= offset)
+            low = middle;
+        else
+            high = middle;
     }
-    for (;;) {
-        struct head *oldest = head_at(s, s->first, s->head);
-        if (s->head_offset + oldest->len > offset)
-            return;
-        s->head_offset += oldest->len;
-        s->head += (uint32_t)sizeof *oldest + padded(oldest->len);
-        if (s->head == segment_at(s, s->first)->used)
-            drop_oldest(s);
+    return low;
+}
+
+static void go_to(const struct spool *s, struct spool_cursor *c, uint64_t sequence)
+{
+    c->sequence = sequence;
+    c->position = 0;
+    c->chunk = spool_segment(s, sequence)->offset;
+}
+
+/* Skips what cannot be read back. */
+static void skip_segment(const struct spool *s, struct spool_cursor *c)
+{
+    uint64_t next = c->sequence + 1 < s->last ? spool_segment(s, c->sequence + 1)->offset : *s->end;
+    c->missed += next - c->offset;
+    c->offset = next;
+}
+
+/* The chunk at the cursor's offset in its segment, or false when the segment has come to its end. */
+static bool read_chunk(const struct spool *s, struct spool_cursor *c, struct spool_chunk *ret)
+{
+    const struct arena_segment *segment = spool_segment(s, c->sequence);
+    const char *bytes = spool_bytes(s, c->sequence);
+    while (bytes && c->position + sizeof(struct spool_head) <= segment->used) {
+        struct spool_head head;
+        memcpy(&head, bytes + c->position, sizeof head);
+        /* On disk anybody may have written who is root in here. */
+        if (head.len == 0 || head.len > segment->used - c->position - sizeof head ||
+            head.kind > SPOOL_PTY)
+            break;
+        if (c->offset - c->chunk < head.len) {
+            size_t skip = (size_t)(c->offset - c->chunk);
+            *ret = (struct spool_chunk){(enum spool_kind)head.kind,
+                                        bytes + c->position + sizeof head + skip, head.len - skip};
+            return true;
+        }
+        c->chunk += head.len;
+        c->position += (uint32_t)sizeof head + padded(head.len);
     }
+    return false;
 }
 
 bool spool_read(const struct spool *s, struct spool_cursor *c, struct spool_chunk *ret)
 {
-    if (c->offset < s->begin) {
-        c->missed += s->begin - c->offset;
-        c->offset = s->begin;
+    uint64_t begin = spool_begin(s);
+    if (c->offset < begin) {
+        c->missed += begin - c->offset;
+        c->offset = begin;
     }
-    if (c->offset >= s->end)
-        return false;
-    if (c->sequence < s->first || c->chunk < s->head_offset) {
-        c->sequence = s->first;
-        c->position = s->head;
-        c->chunk = s->head_offset;
-    }
-    for (;;) {
-        if (c->position == segment_at(s, c->sequence)->used) {
-            c->sequence++;
-            c->position = 0;
-            continue;
-        }
-        const struct head *head = head_at(s, c->sequence, c->position);
-        if (c->offset - c->chunk < head->len) {
-            size_t skip = (size_t)(c->offset - c->chunk);
-            *ret = (struct spool_chunk){(enum spool_kind)head->kind,
-                                        (const char *)(head + 1) + skip, head->len - skip};
+    while (c->offset < *s->end) {
+        if (c->sequence < s->first || c->sequence >= s->last || c->chunk > c->offset)
+            go_to(s, c, find_segment(s, c->offset));
+        if (read_chunk(s, c, ret))
             return true;
-        }
-        c->chunk += head->len;
-        c->position += (uint32_t)sizeof *head + padded(head->len);
+        if (c->sequence + 1 < s->last && spool_segment(s, c->sequence + 1)->offset <= c->offset)
+            go_to(s, c, c->sequence + 1);
+        else
+            skip_segment(s, c);
     }
+    return false;
 }
 
 void spool_advance(struct spool_cursor *c, size_t n)

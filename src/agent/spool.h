@@ -1,50 +1,76 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The output of one process between its pipes and its readers: a bounded queue of chunks, in the
- * order they were read, standard output and error mixed as they came.
+ * order they were read, standard output and error mixed as they came. It lives in the arena
+ * (agent/arena.h) and on disk, so it outlives the agent.
  *
  * Every byte has an offset, counted from the process's first byte over all kinds. The spool holds
  * the bytes from spool_begin to spool_end. Readers are cursors outside of it: any number, each at
- * its own place, none registered. The owner trims what nobody needs any more; when the bound is hit
- * the oldest go. A cursor that falls behind spool_begin finds itself moved there and is told how
- * much it missed. So a slow reader costs memory up to the bound, and never time of anybody else.
+ * its own place, none registered. The owner says by spool_trim what nobody needs any more; a little
+ * of that is kept as history, for readers that come back. When the bound is hit the oldest go. A
+ * cursor that falls behind spool_begin finds itself moved there and is told how much it missed. So a
+ * slow reader costs memory, then disk, up to the bound, and never time of anybody else.
+ *
+ * Segments. New output goes into a segment in memory. When a spool, or all of them together, hold
+ * more memory than they may, the oldest segments move to one unlinked file; when that may not grow,
+ * the oldest are dropped. On disk or in memory, reading is the same.
  *
  * Chunks are at most SPOOL_CHUNK bytes and are handed out as they were committed: who commits whole
- * characters reads whole characters. Memory is taken in segments as output comes; an empty spool
- * holds none. */
+ * characters reads whole characters. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/arena.h"
+
 enum {
     SPOOL_CHUNK = 32 << 10,
-    SPOOL_SEGMENT = 64 << 10,
+    SPOOL_SEGMENT = 64 << 10, /* output in a full segment, about */
 };
 
 enum spool_kind { SPOOL_STDOUT, SPOOL_STDERR, SPOOL_PTY };
 
-struct spool_segment;
+struct spool_limits {
+    size_t memory;         /* bytes of memory of all spools together */
+    size_t disk;           /* bytes on disk, of all spools together */
+    size_t process_memory; /* of one */
+    size_t process;        /* of one, memory and disk */
+    size_t history;        /* kept of what nobody needs any more, of one */
+};
 
-/* Where the spools of a process table take their segments from. Keeps one emptied segment for
- * whoever needs one next, so that a busy process does not make the allocator give and take the same
- * pages. When all spools together hold more than `budget` segments, each is bounded to the least. */
+struct spool;
+
+/* What the spools of a process table share. */
 struct spool_pool {
-    struct spool_segment *spare;
-    size_t held;
-    size_t budget;
+    struct arena *arena; /* borrowed */
+    struct spool_limits limits;
+    const char *directory;           /* where the file is made; borrowed */
+    void (*made)(int fd, void *arg); /* the file has been made; may be NULL */
+    void *made_arg;
+    size_t memory, disk;           /* held now */
+    struct spool *oldest, *newest; /* in the order of their last new segment */
+    int disk_fd;                   /* -1: not yet made */
+    bool disk_broken;              /* could not be made */
+    char *cache;                   /* one segment read back from disk */
+    uint32_t cache_id;             /* its id and, as ids are used again, its offset */
+    uint64_t cache_offset;
 };
 
 struct spool {
-    struct spool_pool *pool;     /* borrowed */
-    struct spool_segment **ring; /* segments by sequence number modulo ring_size */
-    uint32_t ring_size;          /* one more than may be held between calls */
-    uint32_t head;               /* position of the oldest chunk in its segment */
-    uint32_t tail;               /* position of the newest chunk in its segment */
-    uint64_t first, last;        /* sequence numbers: the oldest segment, one past the newest */
-    uint64_t head_offset;        /* of the oldest chunk's first byte */
-    uint64_t begin, end;         /* offsets of the bytes held */
-    bool extending;              /* the reservation continues the newest chunk */
+    struct spool_pool *pool;       /* borrowed */
+    struct spool *previous, *next; /* in the pool's list, while it holds a segment */
+    uint64_t *end;                 /* in the record: the offset after the last byte */
+    uint32_t slot;
+    uint32_t *ring;     /* segment ids by sequence number modulo ring_size */
+    uint32_t ring_size; /* a power of two, or 0 */
+    uint64_t first, in_memory,
+        last;        /* sequence numbers: oldest, oldest in memory, past the newest */
+    size_t bytes;    /* used in all its segments */
+    uint64_t needed; /* bytes before this offset are history */
+    uint32_t tail;   /* position of the newest chunk in its segment */
+    bool extending;  /* the reservation continues the newest chunk */
+    bool keep;       /* history is bounded by limits.process only */
 };
 
 struct spool_cursor {
@@ -58,34 +84,42 @@ struct spool_cursor {
 
 struct spool_chunk {
     enum spool_kind kind;
-    const char *p; /* valid until the spool is changed */
+    const char *p; /* valid until the spool, or another one, is read or changed */
     size_t len;
 };
 
-/* limit: most bytes held, rounded up to segments; at least two. */
-void spool_init(struct spool *s, size_t limit, struct spool_pool *pool);
-void spool_done(struct spool *s);
+void spool_pool_init(struct spool_pool *pool, struct arena *arena,
+                     const struct spool_limits *limits);
 void spool_pool_done(struct spool_pool *pool);
+/* Gives back what is only kept for speed. */
+void spool_pool_trim(struct spool_pool *pool);
+
+/* A slot's spool. *end is in the slot's record and says how much output there has ever been. */
+void spool_init(struct spool *s, struct spool_pool *pool, uint32_t slot, uint64_t *end);
+void spool_done(struct spool *s);
+
+/* After the death of an agent: the spools find their segments again. find gives a slot's spool, or
+ * NULL: then the segment is freed. A commit that was under way has not happened. */
+void spool_pool_recover(struct spool_pool *pool, struct spool *(*find)(uint32_t slot, void *arg),
+                        void *arg);
+/* Where the last reservation lies, in a form that another agent understands, and the reservation
+ * again there, with the bytes that were written to it. NULL if it is not to be found. */
+uint64_t spool_place(const struct spool *s);
+char *spool_reserve_again(struct spool *s, uint64_t place);
 
 /* Room for up to *ret_room (> 0, at most SPOOL_CHUNK) more bytes of this kind, to be written in
- * place and made part of the spool by spool_commit, before any other call. */
+ * place and made part of the spool by spool_commit, before any other call. May move or drop the
+ * oldest. NULL when there is no memory at all. */
 char *spool_reserve(struct spool *s, enum spool_kind kind, size_t *ret_room);
-/* n <= the room; 0 gives the reservation back. Drops the oldest bytes when the bound is passed. */
+/* n <= the room; 0 gives the reservation back. */
 void spool_commit(struct spool *s, enum spool_kind kind, size_t n);
-/* Copies n bytes in, n <= SPOOL_CHUNK. */
+/* Copies n bytes in. */
 void spool_append(struct spool *s, enum spool_kind kind, const void *p, size_t n);
 
-/* True when the next commit may drop something. */
-bool spool_full(const struct spool *s);
-/* Bytes it may hold now. */
-size_t spool_capacity(const struct spool *s);
-static inline uint64_t spool_begin(const struct spool *s)
-{
-    return s->begin;
-}
+uint64_t spool_begin(const struct spool *s);
 static inline uint64_t spool_end(const struct spool *s)
 {
-    return s->end;
+    return *s->end;
 }
 
 /* The bytes before offset are not needed any more. */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the agent on a socket of the file system, outside of any sandbox, for the tests beside it:
  *
- *     agent_driver SOCKET [CONFIG-JSON [supervise]]
+ *     agent_driver SOCKET [CONFIG-JSON [supervise | init]]
  *
  * Prints a line when the socket listens. With `supervise` it does what init does for the agent: runs
- * it in a child, starts it again whenever it dies, and prints the pid of each. */
+ * it in a child, starts it again whenever it dies, and prints the pid of each. With `init` it is the
+ * real one, in a process namespace of its own: pids are those inside, the agent's is the first. */
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -49,6 +53,26 @@ static int supervise(const struct agent_start *start)
     }
 }
 
+/* Everything in the namespace ends with its init, and init with us. */
+static int run_init(const struct agent_start *start)
+{
+    if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0) {
+        perror("unshare");
+        return 1;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("proc", "/proc", "proc", 0, NULL) < 0)
+            _exit(1);
+        _exit(init_main(start));
+    }
+    printf("%d\n", (int)pid); /* outside */
+    fflush(stdout);
+    return pid < 0 || waitpid(pid, NULL, 0) < 0;
+}
+
 int main(int argc, char **argv)
 {
     static const char standard[] = "{\"defaultUser\":\"root\"}";
@@ -67,5 +91,8 @@ int main(int argc, char **argv)
     }
     puts("listening");
     fflush(stdout);
-    return argc > 3 ? supervise(&start) : agent_main(&start);
+    start.spool_dir = getenv("SPOOL_DIR");
+    if (argc > 3)
+        return strcmp(argv[3], "init") == 0 ? run_init(&start) : supervise(&start);
+    return agent_main(&start);
 }

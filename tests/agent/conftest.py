@@ -57,6 +57,8 @@ class Stream:
         self.response = response
         self.end = None
         self.pid = None
+        self.position = None  # offset of the next byte of output; None: not known
+        self.missed = 0
 
     def __iter__(self):
         return self
@@ -79,11 +81,23 @@ class Stream:
     def events(self):
         """The events, without keep-alives; an error in the end frame is raised."""
         for message in self:
+            if "data" in message["event"]:
+                self.account(message["event"]["data"])
             if "keepalive" not in message["event"]:
                 yield message["event"]
         error = self.end.get("error")
         if error:
             raise RpcError(error["code"], error["message"])
+
+    def account(self, data):
+        """Takes the extensions off a data event: the bytes' place, and what is missing before them."""
+        missed = int(data.pop("missed", 0))
+        offset = int(data.pop("offset"))
+        if self.position is not None:
+            assert offset == self.position + missed
+        self.missed += missed
+        (text,) = data.values()
+        self.position = offset + len(base64.b64decode(text, validate=True))
 
     def started(self):
         event = next(self)["event"]
@@ -123,11 +137,11 @@ class Stream:
 
 
 class Agent:
-    def __init__(self, directory, config):
+    def __init__(self, directory, config, *mode):
         self.socket = os.path.join(directory, "agent.sock")
         self.process = subprocess.Popen(
-            [os.environ["AGENT_DRIVER"], self.socket, json.dumps(config)],
-            stdout=subprocess.PIPE, start_new_session=True)
+            [os.environ["AGENT_DRIVER"], self.socket, json.dumps(config), *mode],
+            stdout=subprocess.PIPE, start_new_session=True, env={**os.environ, "SPOOL_DIR": directory})
         assert self.process.stdout.readline() == b"listening\n"
 
     def stop(self):

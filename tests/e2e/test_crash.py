@@ -106,7 +106,6 @@ def test_the_agent_is_mended(sandbox):
     assert sandbox.commands.run("pgrep -cxf 'sleep 4321'").stdout == "1\n", "what ran, runs on"
 
 
-@pytest.mark.xfail(reason="init does not keep the processes of a dead agent yet", strict=False)
 def test_the_next_agent_knows_the_processes(sandbox):
     worker = sandbox.commands.run(
         "read x; echo got $x; read y; exit 5", background=True, stdin=True, timeout=0

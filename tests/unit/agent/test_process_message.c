@@ -86,7 +86,8 @@ static void signals(void **state)
         json_t *in = json(cases[i].json);
         struct err err;
         int number = 0;
-        assert_int_equal(process_signal_parse(in, &number, &err), cases[i].rc);
+        bool group;
+        assert_int_equal(process_signal_parse(in, &number, &group, &err), cases[i].rc);
         assert_int_equal(number, cases[i].number);
         json_decref(in);
     }
@@ -98,17 +99,17 @@ static void events_are_what_the_wire_wants(void **state)
     struct err err;
     buf_init(&out, 1000);
     process_event_start(&out, 12);
-    process_event_data(&out, &(struct spool_chunk){SPOOL_STDOUT, "hi\n", 3});
-    process_event_data(&out, &(struct spool_chunk){SPOOL_STDERR, "\xff", 1});
-    process_event_data(&out, &(struct spool_chunk){SPOOL_PTY, "ab", 2});
+    process_event_data(&out, &(struct spool_chunk){SPOOL_STDOUT, "hi\n", 3}, 0, 0);
+    process_event_data(&out, &(struct spool_chunk){SPOOL_STDERR, "\xff", 1}, 3, 0);
+    process_event_data(&out, &(struct spool_chunk){SPOOL_PTY, "ab", 2}, 12345678901, 70);
     process_event_end(&out, &(struct process_end){0, true, "exit status 0"});
     process_event_end(&out, &(struct process_end){1, true, "exit status 1"});
     process_event_end(&out, &(struct process_end){-1, false, "signal: killed"});
     static const char *const expected[] = {
         "{\"event\":{\"start\":{\"pid\":12}}}",
-        "{\"event\":{\"data\":{\"stdout\":\"aGkK\"}}}",
-        "{\"event\":{\"data\":{\"stderr\":\"/w==\"}}}",
-        "{\"event\":{\"data\":{\"pty\":\"YWI=\"}}}",
+        "{\"event\":{\"data\":{\"stdout\":\"aGkK\",\"offset\":\"0\"}}}",
+        "{\"event\":{\"data\":{\"stderr\":\"/w==\",\"offset\":\"3\"}}}",
+        "{\"event\":{\"data\":{\"pty\":\"YWI=\",\"offset\":\"12345678901\",\"missed\":\"70\"}}}",
         "{\"event\":{\"end\":{\"exited\":true,\"status\":\"exit status 0\"}}}",
         "{\"event\":{\"end\":{\"exitCode\":1,\"exited\":true,\"status\":\"exit status 1\","
         "\"error\":\"exit status 1\"}}}",

@@ -1,34 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* spool: every byte once and in order for every reader, or counted as missed. */
+/* spool: every byte once and in order for every reader, or counted as missed; in memory, on disk, and
+ * after the death of who filled it. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "agent/spool.h"
+#include "base/fd.h"
 #include "base/str.h"
 
-enum { LIMIT = 4 * SPOOL_SEGMENT };
+enum { LIMIT = 8 * SPOOL_SEGMENT, MEMORY = 4 * SPOOL_SEGMENT, MIB = 1 << 20 };
 
-static struct spool_pool pool = {.budget = 1000};
+static const struct spool_limits standard = {.memory = 64 << 20, /* more than a test takes */
+                                             .disk = 64 << 20,
+                                             .process_memory = MEMORY,
+                                             .process = LIMIT,
+                                             .history = 0};
+static struct spool_pool pool;
+static uint64_t ends[4];
+
+static void setup_pool(const struct spool_limits *limits)
+{
+    struct arena *arena = arena_new();
+    assert_non_null(arena);
+    spool_pool_init(&pool, arena, limits);
+    pool.directory = "/tmp";
+}
 
 static void fresh(struct spool *s)
 {
-    pool = (struct spool_pool){.budget = 1000};
-    spool_init(s, LIMIT, &pool);
+    setup_pool(&standard);
+    ends[0] = 0;
+    spool_init(s, &pool, 0, &ends[0]);
+}
+
+static void close_pool(void)
+{
+    assert_int_equal(pool.memory, 0);
+    assert_int_equal(pool.disk, 0);
+    assert_null(pool.oldest);
+    spool_pool_done(&pool);
+    arena_free(pool.arena);
 }
 
 static void over(struct spool *s)
 {
     spool_done(s);
-    assert_int_equal(pool.held, 0);
-    spool_pool_done(&pool);
+    close_pool();
 }
 
 /* The byte at an offset of the test output. */
@@ -42,7 +69,7 @@ static void put(struct spool *s, enum spool_kind kind, size_t n)
     while (n) {
         size_t room;
         char *to = spool_reserve(s, kind, &room);
-        assert_true(room >= 4096 && room <= SPOOL_CHUNK);
+        assert_true(to && room >= 4096 && room <= SPOOL_CHUNK);
         size_t part = n < room ? n : room;
         for (size_t i = 0; i < part; i++)
             to[i] = at(spool_end(s) + i);
@@ -60,7 +87,8 @@ static size_t get(const struct spool *s, struct spool_cursor *c, size_t most)
         size_t part = chunk.len < most - got ? chunk.len : most - got;
         assert_true(chunk.len > 0 && chunk.len <= SPOOL_CHUNK);
         for (size_t i = 0; i < part; i++)
-            assert_int_equal(chunk.p[i], at(c->offset + i));
+            if (chunk.p[i] != at(c->offset + i))
+                fail_msg("wrong byte at %llu", (unsigned long long)(c->offset + i));
         spool_advance(c, part);
         got += part;
     }
@@ -77,10 +105,10 @@ static void an_empty_spool_holds_nothing(void **state)
     size_t room;
     spool_reserve(&s, SPOOL_STDOUT, &room);
     spool_commit(&s, SPOOL_STDOUT, 0);
-    assert_int_equal(pool.held, 0);
+    assert_int_equal(pool.memory, 0);
+    assert_null(pool.oldest);
     put(&s, SPOOL_STDOUT, 100);
-    spool_trim(&s, 100);
-    assert_int_equal(pool.held, 0);
+    assert_int_equal(pool.memory, 4096);
     over(&s);
 }
 
@@ -120,21 +148,21 @@ static void a_chunk_may_grow_behind_a_reader(void **state)
     over(&s);
 }
 
-static void at_the_bound_the_oldest_goes(void **state)
+static void memory_then_disk_then_the_oldest_goes(void **state)
 {
     struct spool s;
     struct spool_cursor early = spool_cursor_at(0);
     fresh(&s);
-    put(&s, SPOOL_STDOUT, 1000);
-    assert_int_equal(get(&s, &early, 500), 500);
-    while (!spool_full(&s))
-        put(&s, SPOOL_STDOUT, 4096);
+    put(&s, SPOOL_STDOUT, MEMORY - 4096);
+    assert_int_equal(pool.disk, 0);
+    put(&s, SPOOL_STDOUT, LIMIT / 2);
+    assert_true(pool.disk > 0 && pool.memory <= MEMORY + 4 * 4096);
+    assert_int_equal(get(&s, &early, 500), 500); /* from disk */
     assert_int_equal(spool_begin(&s), 0);
     put(&s, SPOOL_STDOUT, LIMIT);
     assert_true(spool_begin(&s) > 0);
     assert_true(spool_end(&s) - spool_begin(&s) <= LIMIT);
     assert_true(spool_end(&s) - spool_begin(&s) > LIMIT - 2 * SPOOL_SEGMENT);
-    assert_int_equal(pool.held, LIMIT / SPOOL_SEGMENT);
     uint64_t missed = spool_begin(&s) - 500;
     size_t rest = (size_t)(spool_end(&s) - spool_begin(&s));
     assert_int_equal(get(&s, &early, SIZE_MAX), rest);
@@ -142,50 +170,88 @@ static void at_the_bound_the_oldest_goes(void **state)
     over(&s);
 }
 
+static void without_a_disk_memory_is_the_bound(void **state)
+{
+    struct spool s;
+    struct spool_cursor c = spool_cursor_at(0);
+    fresh(&s);
+    pool.limits.disk = 0;
+    put(&s, SPOOL_STDOUT, 3 * LIMIT);
+    assert_true(pool.memory <= MEMORY + 4 * 4096);
+    uint64_t begin = spool_begin(&s);
+    assert_int_equal(get(&s, &c, SIZE_MAX), 3 * LIMIT - begin);
+    assert_int_equal(c.missed, begin);
+    over(&s);
+}
+
 static void the_last_few_bytes_push_nothing_out(void **state)
 {
     struct spool s;
     fresh(&s);
-    while (!spool_full(&s)) {
+    pool.limits.disk = 0;
+    for (int i = 0; i < 2 * MEMORY / SPOOL_SEGMENT; i++) {
         size_t room;
         spool_reserve(&s, SPOOL_STDOUT, &room);
         spool_commit(&s, SPOOL_STDOUT, room); /* filled to the brim */
     }
+    assert_int_equal(spool_begin(&s), 0);
     spool_append(&s, SPOOL_STDERR, "\xe2\x82", 2);
     spool_append(&s, SPOOL_STDOUT, "\xe2", 1);
     assert_int_equal(spool_begin(&s), 0);
     over(&s);
 }
 
-static void trimming_anywhere_keeps_the_rest(void **state)
+static void trimming_keeps_the_rest_and_some_history(void **state)
 {
     struct spool s;
     fresh(&s);
-    for (int i = 0; i < 30; i++)
+    pool.limits.history = 3 * SPOOL_SEGMENT;
+    for (int i = 0; i < 90; i++)
         put(&s, i % 3 ? SPOOL_STDOUT : SPOOL_STDERR, 5000);
-    struct spool_cursor behind = spool_cursor_at(0);
-    for (uint64_t offset = 0; offset < 150000; offset += 777) {
+    for (uint64_t offset = 0; offset <= 450000; offset += 777) {
         spool_trim(&s, offset);
-        assert_int_equal(spool_begin(&s), offset);
+        assert_true(spool_begin(&s) <= offset);
+        assert_true(spool_begin(&s) + 5 * SPOOL_SEGMENT > offset);
         struct spool_cursor c = spool_cursor_at(offset);
-        assert_int_equal(get(&s, &c, SIZE_MAX), 150000 - offset);
-        assert_int_equal(get(&s, &behind, 10), 10);
+        assert_int_equal(get(&s, &c, SIZE_MAX), 450000 - offset);
     }
-    assert_int_equal(behind.offset + 0, 150000 / 777 * 777 + 10);
-    spool_trim(&s, 150000);
-    assert_int_equal(pool.held, 0);
+    struct spool_cursor back = spool_cursor_at(450000 - 3 * SPOOL_SEGMENT);
+    assert_int_equal(get(&s, &back, SIZE_MAX), 3 * SPOOL_SEGMENT);
+    assert_int_equal(back.missed, 0);
+    over(&s);
+}
+
+static void all_is_kept_when_asked(void **state)
+{
+    struct spool s;
+    fresh(&s);
+    s.keep = true;
+    put(&s, SPOOL_STDOUT, LIMIT - SPOOL_SEGMENT);
+    spool_trim(&s, spool_end(&s));
+    struct spool_cursor c = spool_cursor_at(0);
+    assert_int_equal(get(&s, &c, SIZE_MAX), LIMIT - SPOOL_SEGMENT);
     over(&s);
 }
 
 static void all_together_have_a_budget(void **state)
 {
-    struct spool s;
-    fresh(&s);
-    pool.budget = 1;
-    put(&s, SPOOL_STDOUT, LIMIT);
-    assert_int_equal(pool.held, 2);
-    assert_int_equal(spool_capacity(&s), 2 * SPOOL_SEGMENT);
-    over(&s);
+    struct spool s[4];
+    fresh(&s[0]);
+    for (uint32_t i = 1; i < 4; i++) {
+        ends[i] = 0;
+        spool_init(&s[i], &pool, i, &ends[i]);
+    }
+    pool.limits.memory = 3 * SPOOL_SEGMENT;
+    for (int round = 0; round < 6; round++)
+        for (int i = 0; i < 4; i++)
+            put(&s[i], SPOOL_STDOUT, 30000);
+    assert_true(pool.memory <= 4 * SPOOL_SEGMENT + 8 * 4096);
+    for (int i = 0; i < 4; i++) {
+        struct spool_cursor c = spool_cursor_at(0);
+        assert_int_equal(get(&s[i], &c, SIZE_MAX), 180000);
+        spool_done(&s[i]);
+    }
+    close_pool();
 }
 
 static uint32_t seed = 1;
@@ -194,6 +260,28 @@ static uint32_t any(uint32_t below)
 {
     seed = seed * 1664525u + 1013904223u;
     return (seed >> 8) % below;
+}
+
+static struct spool *only(uint32_t slot, void *arg)
+{
+    return slot == 0 ? arg : NULL;
+}
+
+/* As another agent would find it: all that was known is forgotten, but the arena and the file. */
+static void reborn(struct spool *s, uint64_t delivered)
+{
+    struct spool_pool before = pool;
+    free(s->ring);
+    free(pool.cache);
+    arena_recover(before.arena);
+    spool_pool_init(&pool, before.arena, &before.limits);
+    pool.directory = before.directory;
+    pool.disk_fd = before.disk_fd;
+    spool_init(s, &pool, 0, &ends[0]);
+    s->needed = delivered;
+    spool_pool_recover(&pool, only, s);
+    assert_int_equal(pool.memory, before.memory);
+    assert_int_equal(pool.disk, before.disk);
 }
 
 /* Against a model: what a cursor gets is what was put in, except what it is told it missed. */
@@ -215,12 +303,64 @@ static void many_readers_at_random(void **state)
         if (any(3))
             got[reader] += get(&s, &c[reader], any(2) ? any(100) : any(200000));
         if (any(50) == 0)
-            spool_trim(&s, c[reader].offset < spool_begin(&s) ? spool_begin(&s) : c[reader].offset);
+            spool_trim(&s, c[reader].offset);
+        if (any(200) == 0) {
+            reborn(&s, s.needed);
+            for (int i = 0; i < READERS; i++)
+                c[i] = (struct spool_cursor){.offset = c[i].offset, .missed = c[i].missed};
+        }
     }
     for (int i = 0; i < READERS; i++) {
         got[i] += get(&s, &c[i], SIZE_MAX);
         assert_int_equal(got[i] + c[i].missed, spool_end(&s));
     }
+    over(&s);
+}
+
+/* A commit that has done everything but move the end, and one before it all. */
+static void a_half_commit_is_taken_back(void **state)
+{
+    struct spool s;
+    size_t room;
+    for (int fill = 0; fill < 3; fill++) {
+        fresh(&s);
+        put(&s, SPOOL_STDOUT, fill == 0 ? 0 : fill == 1 ? 100 : SPOOL_CHUNK + 10000);
+        uint64_t end = ends[0];
+        char *to = spool_reserve(&s, SPOOL_STDOUT, &room);
+        uint64_t place = spool_place(&s);
+        for (size_t i = 0; i < 1000; i++)
+            to[i] = at(end + i);
+        spool_commit(&s, SPOOL_STDOUT, 1000);
+        ends[0] = end;
+        struct spool_pool before = pool;
+        free(s.ring);
+        arena_recover(before.arena);
+        spool_pool_init(&pool, before.arena, &standard);
+        pool.directory = "/tmp";
+        spool_init(&s, &pool, 0, &ends[0]);
+        spool_pool_recover(&pool, only, &s);
+        assert_ptr_equal(spool_reserve_again(&s, place), to);
+        spool_commit(&s, SPOOL_STDOUT, 1000);
+        put(&s, SPOOL_STDOUT, 5000);
+        struct spool_cursor c = spool_cursor_at(0);
+        assert_int_equal(get(&s, &c, SIZE_MAX), end + 6000);
+        over(&s);
+    }
+}
+
+static void what_the_disk_has_lost_is_counted(void **state)
+{
+    struct spool s;
+    struct spool_cursor c = spool_cursor_at(0);
+    char bytes[SPOOL_SEGMENT];
+    fresh(&s);
+    put(&s, SPOOL_STDOUT, LIMIT - SPOOL_SEGMENT);
+    assert_true(pool.disk > 2 * SPOOL_SEGMENT);
+    memset(bytes, 0xee, sizeof bytes);
+    assert_int_equal(pwrite(pool.disk_fd, bytes, sizeof bytes, 0), sizeof bytes);
+    size_t got = get(&s, &c, SIZE_MAX);
+    assert_true(c.missed > 0);
+    assert_int_equal(got + c.missed, spool_end(&s));
     over(&s);
 }
 
@@ -230,11 +370,15 @@ int main(void)
         cmocka_unit_test(an_empty_spool_holds_nothing),
         cmocka_unit_test(kinds_keep_their_order),
         cmocka_unit_test(a_chunk_may_grow_behind_a_reader),
-        cmocka_unit_test(at_the_bound_the_oldest_goes),
+        cmocka_unit_test(memory_then_disk_then_the_oldest_goes),
+        cmocka_unit_test(without_a_disk_memory_is_the_bound),
         cmocka_unit_test(the_last_few_bytes_push_nothing_out),
-        cmocka_unit_test(trimming_anywhere_keeps_the_rest),
+        cmocka_unit_test(trimming_keeps_the_rest_and_some_history),
+        cmocka_unit_test(all_is_kept_when_asked),
         cmocka_unit_test(all_together_have_a_budget),
         cmocka_unit_test(many_readers_at_random),
+        cmocka_unit_test(a_half_commit_is_taken_back),
+        cmocka_unit_test(what_the_disk_has_lost_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
