@@ -8,6 +8,7 @@
 #include "agent/metrics.h"
 #include "agent/process.h"
 #include "agent/route.h"
+#include "agent/spawn.h"
 #include "agent/upload_journal.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -64,6 +65,8 @@ int agent_main(const struct agent_start *start)
         return EXIT_BAD_START;
     loop.data = NULL; /* of the http module */
     upload_journal_sweep();
+    if (!start->in_group)
+        spawn_set_group(start->join_fds, AGENT_JOINS);
     agent.processes = process_table_new(&loop, agent.keep, start->spool_dir);
     process_table_configure(agent.processes, &agent.config);
     agent.metrics = metrics_new(start);

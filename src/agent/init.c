@@ -27,6 +27,7 @@ struct agent_life {
     int64_t began;    /* monotonic ns */
     int64_t again;    /* when to start it, if it is down */
     int64_t delay_ms; /* before the next start */
+    bool held;        /* stopped on behalf of the host */
 };
 
 struct init {
@@ -61,6 +62,8 @@ static void start_agent(struct init *init)
     if (init->start.keep)
         keep_became_parent(init->start.keep);
     agent->pid = pid;
+    if (pid >= 0 && agent->held)
+        kill(pid, SIGSTOP);
     if (pid >= 0)
         return;
     /* No process to be had (the sandbox used up its limit): try again later. */
@@ -86,10 +89,23 @@ static void agent_ended(struct init *init)
         agent->delay_ms = RESTART_MOST_MS;
 }
 
+static void hold(struct agent_life *agent, bool on)
+{
+    agent->held = on;
+    if (agent->pid > 0)
+        kill(agent->pid, on ? SIGSTOP : SIGCONT);
+}
+
 static void reap(struct init *init)
 {
     for (;;) {
         siginfo_t info = {0};
+        /* Root inside may stop the agent, but not for long. */
+        if (init->agent.pid > 0 &&
+            waitid(P_PID, (id_t)init->agent.pid, &info, WSTOPPED | WNOHANG) == 0 && info.si_pid &&
+            !init->agent.held)
+            kill(info.si_pid, SIGCONT);
+        info.si_pid = 0;
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
             return;
         /* Before the number is free for another process. */
@@ -117,8 +133,9 @@ static void end_all(void)
         continue;
 }
 
-/* Waits for a signal, a message or the time to start the agent. True: the host wants the end. */
-static bool wait_for_work(struct init *init)
+/* Waits for a signal, a message or the time to start the agent. The signal, if it is from outside,
+ * else 0. */
+static int wait_for_work(struct init *init)
 {
     struct signalfd_siginfo info;
     struct pollfd fds[2] = {{.fd = init->signals, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
@@ -132,8 +149,10 @@ static bool wait_for_work(struct init *init)
     poll(fds, 2, (int)wait_ms);
     if (fds[1].revents)
         keep_serve(init->start.keep);
-    return fds[0].revents && read(init->signals, &info, sizeof info) == (ssize_t)sizeof info &&
-           info.ssi_signo == SIGTERM && from_outside(&info);
+    if (fds[0].revents && read(init->signals, &info, sizeof info) == (ssize_t)sizeof info &&
+        from_outside(&info))
+        return (int)info.ssi_signo;
+    return 0;
 }
 
 int init_main(const struct agent_start *start)
@@ -150,12 +169,19 @@ int init_main(const struct agent_start *start)
     struct rlimit most = {init.descriptors.rlim_max, init.descriptors.rlim_max};
     setrlimit(RLIMIT_NOFILE, &most);
     upload_journal_open(); /* outlives the agent */
+    init.start.in_group = start->leave_fd >= 0;
     start_agent(&init);
+    /* Takes long, which the first agent does for itself, and later ones need not. */
+    if (init.start.in_group && write(start->leave_fd, "0", 1) == 1)
+        init.start.in_group = false;
     for (;;) {
-        if (wait_for_work(&init)) {
+        int sig = wait_for_work(&init);
+        if (sig == SIGTERM) {
             end_all();
             return 0;
         }
+        if (sig == SIGUSR1 || sig == SIGUSR2)
+            hold(&init.agent, sig == SIGUSR1);
         /* Also without SIGCHLD: many that come at once are told once. */
         reap(&init);
         if (init.agent.pid < 0 && clock_mono_ns() >= init.agent.again)

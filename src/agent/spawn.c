@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "agent/oom.h"
 #include "agent/terminal.h"
 #include "base/buf.h"
@@ -32,7 +33,9 @@ enum {
 static struct {
     bool done;
     struct rlimit descriptors; /* as we found it, for the children */
-    char *stack;               /* of the child until its exec; one at a time */
+    int joins[AGENT_JOINS];    /* their control group's doors */
+    size_t join_count;
+    char *stack; /* of the child until its exec; one at a time */
 } setup;
 
 /* ---- once ---- */
@@ -79,9 +82,17 @@ void spawn_setup(void)
     setrlimit(RLIMIT_NOFILE, &all);
 }
 
+void spawn_set_group(const int *joins, size_t count)
+{
+    setup.join_count = 0;
+    for (size_t i = 0; i < count && i < AGENT_JOINS; i++)
+        if (joins[i] >= 0)
+            setup.joins[setup.join_count++] = joins[i];
+}
+
 /* ---- in the child ---- */
 
-enum stage { STAGE_NONE, STAGE_TERMINAL, STAGE_USER, STAGE_DIRECTORY, STAGE_EXEC };
+enum stage { STAGE_NONE, STAGE_GROUP, STAGE_TERMINAL, STAGE_USER, STAGE_DIRECTORY, STAGE_EXEC };
 
 /* Shared with the child, which runs in our memory while we wait. */
 struct child {
@@ -146,6 +157,9 @@ static int child_main(void *arg)
     const struct spawn_request *r = c->request;
     struct sigaction standard = {.sa_handler = SIG_DFL};
     sigset_t none;
+    for (size_t i = 0; i < setup.join_count; i++)
+        if (syscall(SYS_write, setup.joins[i], "0", 1) != 1)
+            child_fail(c, STAGE_GROUP);
     syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &setup.descriptors, NULL);
     /* Its own process group, so that `kill 0` in a command means this command and not every one. */
     if (r->pty)
@@ -301,6 +315,8 @@ static int open_pidfd(struct ends *e)
 
 static int report(const struct spawn_request *r, const struct child *c, struct err *err)
 {
+    if (c->stage == STAGE_GROUP)
+        return err_set(err, ERR_INTERNAL, c->error, "enter the control group");
     if (c->stage == STAGE_DIRECTORY)
         return err_set(err, ERR_INVALID, c->error, "cannot enter cwd '%s'", r->cwd);
     if (c->stage == STAGE_USER)

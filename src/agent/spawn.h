@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -17,6 +18,11 @@
 /* Once, before the first spawn and before other threads: resets dispositions inherited from our
  * parent, raises the agent's own descriptor limit, ignores SIGPIPE. */
 void spawn_setup(void);
+
+/* Descriptors that each child writes "0" into before anything else, -1 for none: so it and all that
+ * comes from it is in the control group whose limits bind users' processes. Kept open by the caller
+ * for ever. */
+void spawn_set_group(const int *joins, size_t count);
 
 struct spawned;
 

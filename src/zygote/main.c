@@ -133,8 +133,14 @@ static void child(int handles[BOX_HANDLES])
     const struct agent_start start = {.listen_fd = handles[BOX_HANDLE_LISTEN],
                                       .memory_fd = handles[BOX_HANDLE_MEMORY],
                                       .cpu_fd = handles[BOX_HANDLE_CPU],
+                                      .oom_fd = handles[BOX_HANDLE_OOM],
+                                      .leave_fd = handles[BOX_HANDLE_LEAVE],
+                                      .join_fds = {handles[BOX_HANDLE_JOIN],
+                                                   handles[BOX_HANDLE_JOIN + 1],
+                                                   handles[BOX_HANDLE_JOIN + 2]},
                                       .config = request.config,
                                       .config_len = request.inside.config_len};
+    _Static_assert((int)AGENT_JOINS == (int)BOX_JOINS, "all doors are passed on");
     _exit(init_main(&start));
 }
 

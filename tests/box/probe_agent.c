@@ -19,10 +19,20 @@
 
 #include "agent/agent.h"
 
-/* Runs a shell command as uid with its output on the connection. */
-static void run_shell(int conn, unsigned uid, char *command)
+/* A child that is in the sandbox's group, as the agent's are. */
+static pid_t fork_user(const struct agent_start *start)
 {
     pid_t pid = fork();
+    for (int i = 0; pid == 0 && !start->in_group && i < AGENT_JOINS; i++)
+        if (start->join_fds[i] >= 0 && write(start->join_fds[i], "0", 1) != 1)
+            _exit(125);
+    return pid;
+}
+
+/* Runs a shell command as uid with its output on the connection. */
+static void run_shell(int conn, unsigned uid, char *command, const struct agent_start *start)
+{
+    pid_t pid = fork_user(start);
     if (pid == 0) {
         static char shell[] = "/bin/sh", flag[] = "-c";
         char *const argv[] = {shell, flag, command, NULL};
@@ -56,9 +66,9 @@ static void list_dir(int conn, const char *path)
 }
 
 /* Takes memory until it is refused or the process dies. */
-static void eat_memory(int conn)
+static void eat_memory(int conn, const struct agent_start *start)
 {
-    pid_t pid = fork();
+    pid_t pid = fork_user(start);
     if (pid == 0) {
         for (;;) {
             char *p = malloc(1 << 20);
@@ -94,6 +104,16 @@ static void count_forks(int conn)
     dprintf(conn, "forks %d error %s\n", n, strerror(os));
 }
 
+static void in_child(void (*fn)(int conn), int conn, const struct agent_start *start)
+{
+    pid_t pid = fork_user(start);
+    if (pid == 0) {
+        fn(conn);
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+}
+
 static void count_inotify(int conn)
 {
     int n = 0;
@@ -103,9 +123,9 @@ static void count_inotify(int conn)
     /* Kept: the caller wants to know what is left for others. */
 }
 
-static void sleep_forever(int conn)
+static void sleep_forever(int conn, const struct agent_start *start)
 {
-    pid_t pid = fork();
+    pid_t pid = fork_user(start);
     if (pid == 0) {
         close(conn);
         for (;;)
@@ -143,17 +163,17 @@ static void answer(int conn, char *line, const struct agent_start *start)
         else
             dprintf(conn, "uid %u gid %u mode %o\n", st.st_uid, st.st_gid, st.st_mode);
     } else if (strcmp(line, "root") == 0)
-        run_shell(conn, 0, argument);
+        run_shell(conn, 0, argument, start);
     else if (strcmp(line, "user") == 0)
-        run_shell(conn, 1000, argument);
+        run_shell(conn, 1000, argument, start);
     else if (strcmp(line, "memory") == 0)
-        eat_memory(conn);
+        eat_memory(conn, start);
     else if (strcmp(line, "forks") == 0)
-        count_forks(conn);
+        in_child(count_forks, conn, start);
     else if (strcmp(line, "inotify") == 0)
         count_inotify(conn);
     else if (strcmp(line, "sleeper") == 0)
-        sleep_forever(conn);
+        sleep_forever(conn, start);
     else if (strcmp(line, "die") == 0)
         _exit(3);
     else

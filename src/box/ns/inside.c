@@ -29,10 +29,6 @@ static int join_cgroups(const int handles[BOX_HANDLES])
     for (int h = BOX_HANDLE_TASKS; h < BOX_HANDLES; h++)
         if (handles[h] >= 0 && write(handles[h], "0", 1) != 1)
             return -errno;
-    /* On v2 it was born in it. */
-    for (int h = BOX_HANDLE_JOIN; handles[BOX_HANDLE_CGROUP] < 0 && h < BOX_HANDLE_STATUS; h++)
-        if (handles[h] >= 0 && write(handles[h], "0", 1) != 1)
-            return -errno;
     return 0;
 }
 
