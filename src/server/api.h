@@ -30,6 +30,8 @@ struct api_request {
     json_t *body;                   /* object; NULL if the route takes none */
     struct sandbox_wait wait;
     int64_t timeout;           /* of a connect that waits */
+    bool pooled;               /* a creation that was given a sandbox of the pool ... */
+    bool anew;                 /* ... and is to be given none again */
     struct api_change *change; /* of a network, under way */
 };
 

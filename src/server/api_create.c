@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "server/field.h"
 #include "server/network.h"
+#include "server/pool.h"
 #include "server/sandbox_list.h"
 #include "server/sandbox_record.h"
 #include "server/server.h"
@@ -19,7 +20,6 @@ enum {
     METADATA_MAX = 64 * 1024, /* bytes as JSON: a page of a listing holds 100 of them */
     MASK_HOST_MAX = 255,
 };
-#define MB (UINT64_C(1024) * 1024)
 
 /* The request as read, before a sandbox is made of it. JSON is borrowed from the body. */
 struct order {
@@ -150,27 +150,9 @@ static int read_body(const json_t *body, int64_t max_timeout, struct order *orde
 
 /* ---- making it ---- */
 
-static struct launcher_limits limits_of(const struct config *config,
-                                        const struct template *template)
+static void fill(struct sandbox *sb, const struct api_request *r, const struct order *order)
 {
-    uint64_t memory = template->memory_mb ? template->memory_mb : config->memory_mb;
-    uint64_t disk = template->disk_mb ? template->disk_mb : config->disk_mb;
-    uint64_t cpus = template->cpu_count ? template->cpu_count * 1000 : config->cpu_millis;
-    return (struct launcher_limits){
-        .memory_bytes = memory * MB,
-        .cpu_millis = (uint32_t)cpus,
-        .pids = (uint32_t)config->pids,
-        .disk_bytes = disk * MB,
-    };
-}
-
-static struct sandbox *make(struct api_request *r, const struct order *order,
-                            const struct template *template)
-{
-    struct sandbox *sb = sandbox_new(r->server);
     memcpy(sb->project, r->project, sizeof sb->project);
-    memcpy(sb->template_name, order->template_name, sizeof sb->template_name);
-    sb->limits = limits_of(r->server->config, template);
     sb->timeout = order->timeout;
     sb->allow_internet = order->allow_internet;
     sb->auto_pause = order->auto_pause;
@@ -182,16 +164,36 @@ static struct sandbox *make(struct api_request *r, const struct order *order,
         token_new(sb->envd_token);
     if (!order->public_traffic)
         token_new(sb->traffic_token);
+}
+
+static struct sandbox *make(struct api_request *r, const struct order *order,
+                            const struct template *template)
+{
+    struct launcher_limits limits = sandbox_record_limits(r->server->config, template);
+    bool as_all = order->egress.len == 0 && !order->egress.closed && !r->anew;
+    struct sandbox *sb = as_all ? pool_take(r->server->pool, template, &limits) : NULL;
+    r->pooled = sb != NULL;
+    if (!sb) {
+        sb = sandbox_new(r->server);
+        memcpy(sb->template_name, order->template_name, sizeof sb->template_name);
+        sb->limits = limits;
+    }
+    fill(sb, r, order);
     return sb;
 }
 
 static void on_created(struct sandbox_wait *wait, struct sandbox *sb, const struct err *err)
 {
     struct api_request *r = CONTAINER_OF(wait, struct api_request, wait);
-    if (err)
+    if (err && r->pooled && !r->anew) {
+        /* It died while it waited, unnoticed. */
+        r->anew = true;
+        r->route->handler(r);
+    } else if (err) {
         api_reply_launcher_err(r, err);
-    else
+    } else {
         api_reply_json(r, 201, sandbox_record_created(sb));
+    }
 }
 
 static void start(struct api_request *r, const struct order *order, const struct template *template)
@@ -200,10 +202,16 @@ static void start(struct api_request *r, const struct order *order, const struct
     char *config = sandbox_record_agent_config(sb, template, order->env_vars);
     if (!config || strlen(config) > LAUNCHER_CONFIG_MAX) {
         api_reply_error(r, 400, "\"envVars\" must be at most %d bytes in all", LAUNCHER_CONFIG_MAX);
-        sandbox_free(sb);
+        if (r->pooled)
+            sandbox_kill(sb, "not wanted after all");
+        else
+            sandbox_free(sb);
     } else {
-        sandbox_start(sb, &order->egress, str_from(config));
         sandbox_wait(sb, &r->wait, on_created);
+        if (r->pooled)
+            sandbox_claim(sb, str_from(config));
+        else
+            sandbox_start(sb, &order->egress, str_from(config));
     }
     free(config);
 }
@@ -221,7 +229,8 @@ static void create(struct api_request *r, struct order *order)
     }
     if (server->stopping)
         api_reply_error(r, 503, "the server is stopping");
-    else if (sandbox_list_count(server->sandboxes) >= server->config->max_sandboxes)
+    else if (sandbox_list_count(server->sandboxes) - pool_count(server->pool) >=
+             server->config->max_sandboxes)
         api_reply_error(r, 429, "the limit of %llu sandboxes is reached",
                         (unsigned long long)server->config->max_sandboxes);
     else

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "server/pool.h"
 
 enum kind { TEXT, PATH, LIST, NUMBER, CPU, FLAG, LEVEL };
 enum source { DEFAULT, FILE_LINE, ARGUMENT };
@@ -53,6 +54,8 @@ static const struct option table[] = {
     {"pids", NUMBER, AT(pids), "1024", "N", "processes and threads of a sandbox", 16, 1 << 22},
     {"disk-mb", NUMBER, AT(disk_mb), "10240", "MB", "what a sandbox may write; 0: no limit", 0,
      1 << 30},
+    {"pool", TEXT, AT(pool), "base=4", "NAME=N,…|none",
+     "whole sandboxes kept waiting for the next requests, by template"},
     {"net-pool", NUMBER, AT(net_pool), "8", "N",
      "networks and directories kept ready for the next sandboxes", 0, 1024},
     {"max-sandboxes", NUMBER, AT(max_sandboxes), "2000", "N", "sandboxes at once", 1, 100000},
@@ -316,7 +319,8 @@ static int check(const struct config *config, struct err *err)
     if (strlen(config->run) > 107 - sizeof "/i0123456789abcdefghi/agent.sock")
         return err_set(err, ERR_INVALID, 0, "run: \"%s\" is too long for the sockets in it",
                        config->run);
-    return config_split_listen(config->listen, host, port, err);
+    int rc = pool_check(config->pool, err);
+    return rc < 0 ? rc : config_split_listen(config->listen, host, port, err);
 }
 
 int config_load(struct config *config, int argc, char **argv, struct err *err)

@@ -34,6 +34,7 @@ struct config {
     uint64_t cpu_millis; /* thousandths of a CPU */
     uint64_t pids;
     uint64_t disk_mb;
+    char *pool;        /* "NAME=COUNT,…": sandboxes kept waiting, pool.h */
     uint64_t net_pool; /* networks and directories kept ready for the next sandboxes */
     uint64_t max_sandboxes;
     uint64_t max_timeout;  /* seconds */

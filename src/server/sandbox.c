@@ -10,8 +10,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "server/agent_call.h"
 #include "server/launcher_link.h"
 #include "server/network.h"
+#include "server/pool.h"
 #include "server/proxy.h"
 #include "server/sample.h"
 #include "server/sandbox_list.h"
@@ -25,6 +27,7 @@ enum {
 #define CREATE_TIMEOUT  (60 * CLOCK_S)
 #define DESTROY_TIMEOUT (30 * CLOCK_S)
 #define FREEZE_TIMEOUT  (20 * CLOCK_S)
+enum { AGENT_TIMEOUT_MS = 3000 };
 
 static void on_end_of_life(uv_timer_t *timer);
 
@@ -145,7 +148,8 @@ static void on_end_of_life(uv_timer_t *timer)
 
 bool sandbox_visible(const struct sandbox *sb)
 {
-    return sb->state != SANDBOX_CREATING && sb->state != SANDBOX_KILLING;
+    return sb->state != SANDBOX_CREATING && sb->state != SANDBOX_WAITING &&
+           sb->state != SANDBOX_KILLING;
 }
 
 const char *sandbox_state_name(const struct sandbox *sb)
@@ -169,6 +173,8 @@ static void open_timer(struct sandbox *sb)
 /* The last step of every life: nobody holds it any more after this. */
 static void leave(struct sandbox *sb, const struct err *err)
 {
+    if (sb->shelf)
+        pool_lost(sb, err);
     launcher_link_forget(sb->server->link, sb);
     settle(sb, err);
     sandbox_list_remove(sb->server->sandboxes, sb);
@@ -176,6 +182,105 @@ static void leave(struct sandbox *sb, const struct err *err)
 }
 
 /* ---- creation ---- */
+
+/* Its life begins now. False when it was killed instead. */
+static bool save(struct sandbox *sb)
+{
+    struct err err;
+    sb->life_started = sb->started = clock_wall_ns();
+    sb->end = sandbox_end_after(sb, sb->timeout);
+    if (LIST_EMPTY(&sb->waits)) {
+        sandbox_kill(sb, "its client has gone");
+        return false;
+    }
+    if (sandbox_record_save(sb, &err) < 0) {
+        log_error("sandbox not saved", "id=%s error=\"%s\"", sb->id, err.message);
+        settle(sb, &err);
+        sandbox_kill(sb, "not saved");
+        return false;
+    }
+    return true;
+}
+
+static void begin(struct sandbox *sb)
+{
+    sb->state = SANDBOX_RUNNING;
+    arm(sb);
+    log_info("sandbox created", "id=%s template=%s timeout=%lld", sb->id, sb->template_name,
+             (long long)sb->timeout);
+    settle(sb, NULL);
+}
+
+/* ---- creation: out of the pool ---- */
+
+static void on_silence(uv_timer_t *timer);
+
+/* A request of ours to the agent, with a deadline. False when it was killed instead. */
+static bool ask_agent(struct sandbox *sb, const char *method, const char *target, struct str body,
+                      agent_call_done_fn *done)
+{
+    int rc = agent_call_start(sb->server, sb->id, method, target, body, done, sb, &sb->call);
+    if (rc < 0) {
+        sandbox_kill(sb, "its agent cannot be reached");
+        return false;
+    }
+    uv_update_time(&sb->server->loop);
+    uv_timer_start(&sb->timer, on_silence, AGENT_TIMEOUT_MS, 0);
+    return true;
+}
+
+static void on_silence(uv_timer_t *timer)
+{
+    sandbox_kill(timer->data, "its agent does not answer");
+}
+
+/* True when the agent did as it was asked; otherwise the sandbox is being killed. */
+static bool agent_did(struct sandbox *sb, int status)
+{
+    sb->call = NULL;
+    uv_timer_stop(&sb->timer);
+    if (status == 204)
+        return true;
+    log_error("agent did not answer as it should", "id=%s status=%d", sb->id, status);
+    sandbox_kill(sb, "its agent failed");
+    return false;
+}
+
+static void on_greeted(int status, void *arg)
+{
+    struct sandbox *sb = arg;
+    if (!agent_did(sb, status))
+        return;
+    sb->state = SANDBOX_WAITING;
+    pool_ready(sb);
+}
+
+/* One for the pool has been made. Its first answer is the slow one, so it is not for a client. */
+static void greet(struct sandbox *sb)
+{
+    (void)ask_agent(sb, "GET", "/health", STR(""), on_greeted);
+}
+
+static void on_claimed(int status, void *arg)
+{
+    struct sandbox *sb = arg;
+    if (!agent_did(sb, status))
+        return;
+    if (LIST_EMPTY(&sb->waits))
+        sandbox_kill(sb, "its client has gone");
+    else
+        begin(sb);
+}
+
+void sandbox_claim(struct sandbox *sb, struct str agent_config)
+{
+    sb->state = SANDBOX_CREATING;
+    /* The row is written while the agent reads. */
+    if (ask_agent(sb, "POST", "/init", agent_config, on_claimed))
+        (void)save(sb);
+}
+
+/* ---- creation: anew ---- */
 
 static void on_created(const struct launcher_reply *reply, void *arg)
 {
@@ -194,23 +299,10 @@ static void on_created(const struct launcher_reply *reply, void *arg)
         leave(sb, &err);
         return;
     }
-    sb->life_started = sb->started = clock_wall_ns();
-    sb->state = SANDBOX_RUNNING;
-    sb->end = sandbox_end_after(sb, sb->timeout);
-    if (LIST_EMPTY(&sb->waits)) {
-        sandbox_kill(sb, "its client has gone");
-        return;
-    }
-    if (sandbox_record_save(sb, &err) < 0) {
-        log_error("sandbox not saved", "id=%s error=\"%s\"", sb->id, err.message);
-        settle(sb, &err);
-        sandbox_kill(sb, "not saved");
-        return;
-    }
-    arm(sb);
-    log_info("sandbox created", "id=%s template=%s timeout=%lld", sb->id, sb->template_name,
-             (long long)sb->timeout);
-    settle(sb, NULL);
+    if (sb->shelf)
+        greet(sb);
+    else if (save(sb))
+        begin(sb);
 }
 
 void sandbox_start(struct sandbox *sb, const struct network *network, struct str agent_config)
@@ -265,6 +357,9 @@ void sandbox_kill(struct sandbox *sb, const char *reason)
     log_info("sandbox ends", "id=%s reason=\"%s\"", sb->id, reason);
     sb->state = SANDBOX_KILLING;
     uv_timer_stop(&sb->timer);
+    agent_call_cancel(TAKE_PTR(sb->call));
+    if (sb->shelf)
+        pool_lost(sb, NULL);
     launcher_link_forget(sb->server->link, sb);
     if (store_delete_sandbox(sb->server->store, sb->id, &err) < 0)
         log_error("sandbox not deleted", "id=%s error=\"%s\"", sb->id, err.message);

@@ -2,6 +2,7 @@
 /* One sandbox and its life: states, end-of-life timer, what waits for it (protocol.md 2.3).
  *
  *   CREATING → RUNNING ⇄ PAUSING → PAUSED → RESUMING → RUNNING; from each to KILLING, then gone.
+ *   Those of the pool: CREATING → WAITING → CREATING → RUNNING.
  *
  * A row in the store exists exactly as long as a client may know of the sandbox: it is written
  * before the creation is answered and deleted before the destruction begins. Whatever a crash
@@ -25,11 +26,14 @@
 struct network;
 struct proxy;
 struct sample_ring;
+struct agent_call;
 struct sandbox;
 struct server;
+struct shelf;
 
 enum sandbox_state {
-    SANDBOX_CREATING,
+    SANDBOX_CREATING, /* being made, or given its configuration when it comes out of the pool */
+    SANDBOX_WAITING,  /* in the pool: pool.h */
     SANDBOX_RUNNING,
     SANDBOX_PAUSING,
     SANDBOX_PAUSED,
@@ -73,6 +77,9 @@ struct sandbox {
     LIST_HEAD(, sandbox_wait) waits;
     LIST_HEAD(, proxy) proxies; /* exchanges under way to it: proxy.h */
     struct sample_ring *samples;
+    struct shelf *shelf;             /* of the pool whose it is; NULL: it is not the pool's */
+    TAILQ_ENTRY(sandbox) shelf_link; /* while WAITING */
+    struct agent_call *call;         /* of ours to its agent, under way */
 };
 
 /* A sandbox with a fresh id, not known to anybody yet; fill it in, then start or free it. */
@@ -83,12 +90,16 @@ void sandbox_free(struct sandbox *sandbox);
  * configuration. When nobody waits for it at the time it is ready, it is destroyed: its client has gone. */
 void sandbox_start(struct sandbox *sandbox, const struct network *network, struct str agent_config);
 
+/* Makes one out of the pool what its fields now say, by giving its agent the configuration. From here
+ * on it is like one being made. */
+void sandbox_claim(struct sandbox *sandbox, struct str agent_config);
+
 void sandbox_wait(struct sandbox *sandbox, struct sandbox_wait *wait,
                   void (*done)(struct sandbox_wait *, struct sandbox *, const struct err *));
 /* Stops waiting; harmless when not. */
 void sandbox_wait_cancel(struct sandbox_wait *wait);
 
-/* Whether clients see it at all (not while it is made or killed). */
+/* Whether clients see it at all (not while it is made, waits in the pool or is killed). */
 bool sandbox_visible(const struct sandbox *sandbox);
 /* "running" or "paused", as clients see it. */
 const char *sandbox_state_name(const struct sandbox *sandbox);

@@ -179,6 +179,7 @@ void sandbox_list_reconcile(struct sandbox_list *list)
     uv_timer_stop(&list->retry);
     launcher_link_forget(list->server->link, list);
     TAILQ_FOREACH(sandbox, &list->all, link)
-    sandbox->unconfirmed = sandbox->state == SANDBOX_RUNNING || sandbox->state == SANDBOX_PAUSED;
+    sandbox->unconfirmed = sandbox->state == SANDBOX_RUNNING || sandbox->state == SANDBOX_PAUSED ||
+                           sandbox->state == SANDBOX_WAITING;
     launcher_link_call(list->server->link, &request, STR(""), LIST_TIMEOUT, on_listed, list);
 }

@@ -205,6 +205,20 @@ json_t *sandbox_record_detail(const struct sandbox *sb)
     return object;
 }
 
+struct launcher_limits sandbox_record_limits(const struct config *config,
+                                             const struct template *template)
+{
+    uint64_t memory = template->memory_mb ? template->memory_mb : config->memory_mb;
+    uint64_t disk = template->disk_mb ? template->disk_mb : config->disk_mb;
+    uint64_t cpus = template->cpu_count ? template->cpu_count * 1000 : config->cpu_millis;
+    return (struct launcher_limits){
+        .memory_bytes = memory * (uint64_t)MB,
+        .cpu_millis = (uint32_t)cpus,
+        .pids = (uint32_t)config->pids,
+        .disk_bytes = disk * (uint64_t)MB,
+    };
+}
+
 /* ---- the agent's configuration ---- */
 
 static void set_ca_variables(json_t *envs)

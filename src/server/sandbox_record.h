@@ -7,6 +7,8 @@
 #include "server/sandbox.h"
 #include "server/store.h"
 
+struct config;
+
 /* Writes or updates the sandbox's row. 0 or -errno. */
 int sandbox_record_save(const struct sandbox *sandbox, struct err *err);
 /* A sandbox from its row; NULL with err when the row makes no sense. */
@@ -20,6 +22,9 @@ json_t *sandbox_record_created(const struct sandbox *sandbox); /* Sandbox */
 json_t *sandbox_record_listed(const struct sandbox *sandbox);  /* ListedSandbox */
 json_t *sandbox_record_detail(const struct sandbox *sandbox);  /* SandboxDetail */
 
+/* Limits of a sandbox of that template on this server. */
+struct launcher_limits sandbox_record_limits(const struct config *config,
+                                             const struct template *template);
 /* The agent's configuration (agent/config.h), with the variables in the order of protocol.md 5.2;
  * env_vars are create's, or NULL. JSON text to be freed. */
 char *sandbox_record_agent_config(const struct sandbox *sandbox, const struct template *template,

@@ -22,6 +22,7 @@
 #include "server/api.h"
 #include "server/key.h"
 #include "server/launcher_link.h"
+#include "server/pool.h"
 #include "server/proxy.h"
 #include "server/route.h"
 #include "server/sample.h"
@@ -165,6 +166,7 @@ void server_adopted(struct server *server)
     server->ready = true;
     server->sampler = sampler_new(server);
     open_http(server);
+    pool_start(server->pool);
 }
 
 /* ---- launcher ---- */
@@ -201,6 +203,10 @@ static bool quiet(const struct server *server)
 {
     if (server->config->ephemeral && sandbox_list_count(server->sandboxes) > 0)
         return false;
+    for (const struct sandbox *sb = sandbox_list_first(server->sandboxes); sb;
+         sb = sandbox_list_next(sb))
+        if (sb->state == SANDBOX_KILLING)
+            return false;
     return !server->http || http_server_connections(server->http) == 0;
 }
 
@@ -246,6 +252,7 @@ static void begin_stop(struct server *server)
     log_info("stopping", "ephemeral=%d", server->config->ephemeral);
     if (server->http)
         http_server_stop(server->http);
+    pool_stop(server->pool);
     if (server->config->ephemeral)
         kill_all(server);
     uv_timer_start(&server->stop_timer, on_stop_step, 0, STOP_STEP_MS);
@@ -321,6 +328,7 @@ static void close_all(struct server *server)
     uv_run(&server->loop, UV_RUN_NOWAIT); /* connections end before what they point to */
     uv_run(&server->loop, UV_RUN_NOWAIT);
     sampler_close(server->sampler);
+    pool_close(server->pool);
     sandbox_list_free(server->sandboxes);
     launcher_link_close(server->link);
     http_loop_done(&server->loop);
@@ -349,6 +357,7 @@ int server_main(const struct config *config, const struct server_start *start)
         abort();
     open_handles(server);
     server->sandboxes = sandbox_list_new(server);
+    server->pool = pool_new(server);
     server->launcher_path = path_join(config->run, "launcher.sock");
     read_host(server);
     server_url(server->listen_fd, server->url, sizeof server->url);

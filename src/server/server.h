@@ -12,6 +12,7 @@
 struct http_server;
 struct key_ring;
 struct launcher_link;
+struct pool;
 struct sampler;
 struct sandbox_list;
 struct store;
@@ -24,6 +25,7 @@ struct server {
     struct key_ring *keys;
     struct launcher_link *link;
     struct sandbox_list *sandboxes;
+    struct pool *pool;
     struct sampler *sampler;
     struct http_server *http;
     int listen_fd; /* until http takes it */

@@ -75,7 +75,8 @@ class Server:
         fd = self.listener.fileno()
         self.process = subprocess.Popen(
             [DRIVER, str(fd), "--state", self.state, "--run", self.run, "--templates",
-             self.templates, "--ca-bundle", "none", "--log-level", "debug", *self.options],
+             self.templates, "--ca-bundle", "none", "--pool", "none", "--log-level",
+             "debug", *self.options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, pass_fds=[fd], text=True)
         log.close()
         if ready:

@@ -13,10 +13,10 @@ import socket
 import struct
 import threading
 
-REQUEST = struct.Struct("<IIQ32s64sQIIQII")
+REQUEST = struct.Struct("<IIQ32s64sQIIQIII4x")
 REPLY = struct.Struct("<IIQ32sIi248siIIxxxxQQQQII")
 VERSION = 1
-CREATE, DESTROY, FREEZE, THAW, LIST, USAGE, GONE = range(1, 8)
+CREATE, DESTROY, FREEZE, THAW, LIST, USAGE, NETWORK, GONE = range(1, 9)
 OK, ERR_INTERNAL, ERR_NOT_FOUND, ERR_EXHAUSTED = 0, 11, 5, 9
 
 
@@ -166,12 +166,12 @@ class FakeAgent:
 class Call:
     """A request that the launcher received."""
 
-    def __init__(self, fields, config):
+    def __init__(self, fields, rest):
         (self.version, self.op, self.serial, name, template, self.memory, self.cpu_millis, self.pids,
-         self.disk, self.allow_internet, self.config_len) = fields
+         self.disk, self.allow_internet, self.config_len, self.network_len) = fields
         self.id = name.split(b"\0")[0].decode()
         self.template = template.split(b"\0")[0].decode()
-        self.config = config
+        self.network, self.config = rest[:self.network_len], rest[self.network_len:]
 
 
 class FakeLauncher:

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests of the server's own to agents. */
+#include "server/agent_call.h"
+
+#include "base/mem.h"
+#include "http/client.h"
+#include "server/server.h"
+
+struct agent_call {
+    struct http_call *http;
+    int status; /* 0: no head yet */
+    agent_call_done_fn *done;
+    void *arg;
+};
+
+static void on_head(struct http_call *http, const struct http_response *response, void *arg)
+{
+    struct agent_call *call = arg;
+    call->status = response->status;
+}
+
+static void on_data(struct http_call *http, const char *p, size_t n, void *arg)
+{
+}
+
+static void on_end(struct http_call *http, int status, void *arg)
+{
+    struct agent_call *call = arg;
+    agent_call_done_fn *done = call->done;
+    void *whose = call->arg;
+    int answer = status < 0 ? status : call->status;
+    agent_call_cancel(call);
+    done(answer, whose);
+}
+
+static void on_drained(struct http_call *http, void *arg)
+{
+}
+
+static const struct http_call_events events = {
+    .head = on_head, .data = on_data, .end = on_end, .drained = on_drained};
+
+int agent_call_start(struct server *server, const char *sandbox_id, const char *method,
+                     const char *target, struct str body, agent_call_done_fn *done, void *arg,
+                     struct agent_call **ret)
+{
+    _cleanup_free_ char *path = xasprintf("%s/%s/agent.sock", server->config->run, sandbox_id);
+    struct agent_call *call = xcalloc(1, sizeof *call);
+    struct http_call_options options = {
+        .loop = &server->loop, .socket_path = path, .events = &events, .arg = call};
+    call->done = done;
+    call->arg = arg;
+    int rc = http_call_open(&options, str_from(method), str_from(target), STR("Host: agent\r\n"),
+                            (int64_t)body.len, &call->http);
+    if (rc < 0) {
+        free(call);
+        return rc;
+    }
+    if (body.len > 0) {
+        http_call_write(call->http, body.p, body.len);
+        http_call_write_end(call->http);
+    }
+    *ret = call;
+    return 0;
+}
+
+void agent_call_cancel(struct agent_call *call)
+{
+    if (!call)
+        return;
+    http_call_free(call->http);
+    free(call);
+}
