@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
+#include "base/hostname.h"
 #include "base/mem.h"
 
 static int by_first(const void *a, const void *b)
@@ -48,37 +49,6 @@ bool box_network_restricts(const struct box_network *n)
 bool box_network_closed(const struct box_network *n)
 {
     return n && n->deny_all && n->allow_count == 0 && n->names_len == 0;
-}
-
-static bool label_valid(struct str label)
-{
-    if (label.len == 0 || label.len > 63)
-        return false;
-    for (size_t i = 0; i < label.len; i++) {
-        char c = label.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
-            return false;
-    }
-    return true;
-}
-
-bool box_name_valid(struct str name)
-{
-    if (str_starts(name, STR("*."))) {
-        name.p += 2;
-        name.len -= 2;
-    }
-    struct str rest = name, label = STR("");
-    if (name.len == 0 || name.len > BOX_NAME_MAX)
-        return false;
-    while (str_split(&rest, '.', &label))
-        if (!label_valid(label))
-            return false;
-    /* What ends in a number is an address, or a mistyped one. */
-    for (size_t i = 0; i < label.len; i++)
-        if (label.p[i] < '0' || label.p[i] > '9')
-            return true;
-    return false;
 }
 
 /* ---- as text ---- */
@@ -138,7 +108,7 @@ static int take_range(struct str text, struct box_range *ranges, uint32_t *count
 
 static int take_name(struct str name, struct box_network *n)
 {
-    if (!box_name_valid(name) || name.len + 1 > BOX_NAMES_BYTES - n->names_len)
+    if (!hostname_pattern_valid(name) || name.len + 1 > BOX_NAMES_BYTES - n->names_len)
         return -EINVAL;
     memcpy(n->names + n->names_len, name.p, name.len);
     n->names_len += (uint32_t)name.len;

@@ -18,7 +18,6 @@
 enum {
     BOX_RANGES_MAX = 256, /* of each kind, as given */
     BOX_NAMES_BYTES = 8192,
-    BOX_NAME_MAX = 253, /* of a name without its final dot */
 };
 #define BOX_NETWORK_FILE "network" /* in the sandbox's directory, beside the record */
 enum { BOX_NETWORK_MAX = 32 * 1024 };
@@ -33,7 +32,7 @@ struct box_network {
     uint32_t allow_count, deny_count, names_len;
     struct box_range allow[BOX_RANGES_MAX]; /* ascending, neither overlapping nor touching */
     struct box_range deny[BOX_RANGES_MAX];
-    char names[BOX_NAMES_BYTES]; /* "a.example" or "*.example", each with a NUL behind it */
+    char names[BOX_NAMES_BYTES]; /* base/hostname.h's patterns, each with a NUL behind it */
 };
 
 /* Brings ranges in any order into the form above: sorted and merged, what covers everything as
@@ -43,10 +42,6 @@ void box_network_settle(struct box_network *network);
 bool box_network_restricts(const struct box_network *network);
 /* Whether nothing at all may be reached. */
 bool box_network_closed(const struct box_network *network);
-
-/* A name that a rule may have: labels of [a-z0-9_-], 253 bytes at most, the last one not a number,
- * with "*." in front for all names below it. */
-bool box_name_valid(struct str name);
 
 /* As text, "allow=1.2.3.0-1.2.3.255" and so on a line; and back. The file is root's, and still
  * parsed as if it were hostile. 0, -ENOBUFS or -EINVAL. */

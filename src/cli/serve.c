@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `carrel serve`: brings supervisor, server and launcher together. */
+/* `carrel serve`: brings supervisor, server, launcher and egress relay together. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "box/weaken.h"
 #include "cli/command.h"
+#include "egress/egress.h"
 #include "launcher/launcher.h"
 #include "server/config.h"
 #include "server/supervisor.h"
@@ -26,14 +27,28 @@ static int run_launcher(const struct supervisor_launcher *start)
         .server_gid = start->gid,
         .ca_bundle = config->ca_bundle,
         .net_pool = config->net_pool,
+        .egress_path = start->egress_path,
+        .egress_uid = start->egress_uid,
     };
     if (config->weaken)
         box_weaken_parse(config->weaken, &options.weaken, NULL);
     for (size_t i = 0; i < config->dns_count; i++)
         if (inet_pton(AF_INET, config->dns[i], &options.dns[i]) == 1)
             options.dns_count++;
+    for (size_t i = 0; i < config->opened_count; i++) {
+        struct net_range *range = &options.opened[options.opened_count];
+        if (config_parse_range(config->opened[i], &range->address, &range->prefix) == 0)
+            options.opened_count++;
+    }
     log_setup("launcher", config->log_level);
     return launcher_main(&options);
+}
+
+static int run_egress(const struct config *config, int listen_fd)
+{
+    const struct egress_start start = {.listen_fd = listen_fd};
+    log_setup("egress", config->log_level);
+    return egress_main(&start);
 }
 
 /* An option that is not for users must not be had by accident, or through a configuration file. */
@@ -66,7 +81,7 @@ int command_serve(int argc, char **argv)
         fprintf(stderr, "carrel serve: %s\n", err.message);
         status = err_exit_status(err.code);
     } else {
-        status = supervisor_main(&config, run_launcher);
+        status = supervisor_main(&config, run_launcher, run_egress);
     }
     config_done(&config);
     return status;

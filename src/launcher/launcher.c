@@ -20,6 +20,7 @@
 #include "box/ns/net.h"
 #include "launcher/embedded.h"
 #include "launcher/network.h"
+#include "launcher/relay_link.h"
 #include "launcher/server_link.h"
 
 /* Creations under way at a time; further requests wait in the socket. */
@@ -48,6 +49,9 @@ struct launcher {
     struct server_link server;
     struct server_request request;
     struct box_network network; /* of the request */
+    struct relay_link relay;
+    struct in_addr dns[NET_RESOLVERS]; /* of the sandboxes */
+    unsigned dns_count;
     struct waiter *destroyers;
     struct deferred *deferred;
     size_t deferred_count;
@@ -67,6 +71,38 @@ static void set_error(struct launcher_reply *reply, const struct err *err)
     snprintf(reply->message, sizeof reply->message, "%s", err->message);
 }
 
+/* ---- the egress relay ---- */
+
+/* Sandboxes without rules on names are not known to it. */
+static void tell_relay(struct launcher *l, const struct box *box)
+{
+    const struct box_network *network = box_network(box);
+    if (network && network->names_len > 0)
+        relay_link_set(&l->relay, box_address(l->host, box), box_id(box), network->names,
+                       network->names_len);
+}
+
+static void tell_relay_gone(struct launcher *l, const struct box *box)
+{
+    const struct box_network *network = box_network(box);
+    if (network && network->names_len > 0)
+        relay_link_remove(&l->relay, box_address(l->host, box));
+}
+
+static void tell_relay_each(void *arg, struct box *box)
+{
+    tell_relay(arg, box);
+}
+
+static void connect_relay(struct launcher *l)
+{
+    const struct launcher_options *o = l->options;
+    if (!relay_link_connect(&l->relay, l->dns, l->dns_count, o->opened, o->opened_count))
+        return;
+    box_host_each(l->host, tell_relay_each, l);
+    relay_link_complete(&l->relay);
+}
+
 /* ---- events ---- */
 
 static void on_created(void *arg, struct box *box, const struct err *err)
@@ -83,6 +119,11 @@ static void on_created(void *arg, struct box *box, const struct err *err)
         reply.pid = box_pid(box);
         log_info("sandbox made", "id=%s pid=%d us=%lld", box_id(box), reply.pid, us);
     }
+    /* Once more, since a relay that came back while it was being made has not heard of it. */
+    if (err)
+        tell_relay_gone(l, box);
+    else
+        tell_relay(l, box);
     if (waiter->generation == l->server.generation)
         server_link_send(&l->server, &reply);
     free(waiter);
@@ -112,6 +153,7 @@ static void on_ended(void *arg, struct box *box, bool asked)
 {
     struct launcher *l = arg;
     log_info("sandbox ended", "id=%s asked=%d", box_id(box), asked);
+    tell_relay_gone(l, box);
     if (!answer_destroyers(l, box_id(box))) {
         const struct launcher_reply gone = reply_to(LAUNCHER_GONE, 0, box_id(box));
         server_link_send(&l->server, &gone);
@@ -196,8 +238,10 @@ static void do_create(struct launcher *l, const struct launcher_request *request
     struct err err;
     struct box *box;
     if (box_create(l->host, &spec, body + request->network_len, request->config_len, waiter, &box,
-                   &err) == 0)
+                   &err) == 0) {
+        tell_relay(l, box);
         return;
+    }
     refuse(l, request, &err);
     free(waiter);
 }
@@ -235,6 +279,20 @@ static void do_destroy(struct launcher *l, const struct launcher_request *reques
     box_destroy(l->host, box);
 }
 
+static int change_network(struct launcher *l, struct box *box, const struct box_network *network,
+                          struct err *err)
+{
+    bool had_names = box_network(box) && box_network(box)->names_len > 0;
+    int rc = box_set_network(l->host, box, network, err);
+    if (rc < 0)
+        return rc;
+    if (network && network->names_len > 0)
+        tell_relay(l, box);
+    else if (had_names)
+        relay_link_remove(&l->relay, box_address(l->host, box));
+    return 0;
+}
+
 static void do_network(struct launcher *l, const struct launcher_request *request)
 {
     struct box *box = box_host_find(l->host, request->id);
@@ -246,7 +304,7 @@ static void do_network(struct launcher *l, const struct launcher_request *reques
     if (!box || !box_running(box))
         rc = err_set(&err, ERR_NOT_FOUND, 0, "sandbox %s does not run", request->id);
     else
-        rc = box_set_network(l->host, box, network, &err);
+        rc = change_network(l, box, network, &err);
     if (rc < 0) {
         refuse(l, request, &err);
         return;
@@ -377,6 +435,7 @@ static int open_host(struct launcher *l, unsigned instance, struct err *err)
                                        .image = o->image,
                                        .image_size = o->image_size,
                                        .dns_count = o->dns_count,
+                                       .opened_count = o->opened_count,
                                        .ca_bundle = o->ca_bundle,
                                        .net_pool = o->net_pool,
                                        .keep_stderr = o->keep_stderr,
@@ -384,6 +443,12 @@ static int open_host(struct launcher *l, unsigned instance, struct err *err)
                                        .tamper = o->tamper,
                                        .fail_step = o->fail_step};
     memcpy(options.dns, o->dns, sizeof options.dns);
+    memcpy(options.opened, o->opened, sizeof options.opened);
+    int rc =
+        relay_link_open(&l->relay, o->egress_path, net_address_relay(instance), o->egress_uid, err);
+    if (rc < 0)
+        return rc;
+    options.relay = l->relay.at;
     if (!options.image) {
         options.image = embedded_init;
         options.image_size = (size_t)(embedded_init_end - embedded_init);
@@ -394,12 +459,15 @@ static int open_host(struct launcher *l, unsigned instance, struct err *err)
         int count = net_resolvers(options.dns);
         options.dns_count = count > 0 ? (unsigned)count : 0;
     }
+    memcpy(l->dns, options.dns, sizeof l->dns);
+    l->dns_count = options.dns_count;
     const struct box_events events = {
         .arg = l, .created = on_created_or_failed, .ended = on_ended, .removed = on_removed};
     return box_host_open(&options, &events, &l->host, err);
 }
 
-enum { POLL_HOST, POLL_SIGNAL, POLL_LISTEN, POLL_SERVER, POLLS };
+enum { POLL_HOST, POLL_SIGNAL, POLL_LISTEN, POLL_SERVER, POLL_RELAY, POLLS };
+enum { RELAY_RETRY_MS = 500 };
 
 static void loop(struct launcher *l, int signal_fd)
 {
@@ -410,12 +478,17 @@ static void loop(struct launcher *l, int signal_fd)
         short events =
             (short)((may_read(l) ? POLLIN : 0) | (server_link_waiting(&l->server) ? POLLOUT : 0));
         polls[POLL_SERVER] = (struct pollfd){l->server.fd, events, 0};
-        if (poll(polls, POLLS, -1) < 0 && errno != EINTR) {
+        connect_relay(l);
+        polls[POLL_RELAY] = (struct pollfd){l->relay.fd, relay_link_events(&l->relay), 0};
+        int wait_ms = l->relay.path && l->relay.fd < 0 ? RELAY_RETRY_MS : -1;
+        if (poll(polls, POLLS, wait_ms) < 0 && errno != EINTR) {
             log_error("poll", "error=\"%s\"", strerror(errno));
             return;
         }
         if (polls[POLL_SIGNAL].revents)
             return;
+        if (polls[POLL_RELAY].revents)
+            relay_link_step(&l->relay);
         if (polls[POLL_HOST].revents)
             box_host_step(l->host);
         if (polls[POLL_SERVER].revents & POLLOUT)
@@ -491,6 +564,7 @@ int launcher_main(const struct launcher_options *options)
     /* First the connection: removals that end now have nobody to tell. */
     server_link_close(&l->server);
     box_host_close(l->host);
+    relay_link_close(&l->relay);
     for (struct waiter *w; (w = l->destroyers);) {
         l->destroyers = w->next;
         free(w);

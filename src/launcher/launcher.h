@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "box/ns/net.h"
+
 struct box_plan;
 
 struct launcher_options {
@@ -24,6 +26,10 @@ struct launcher_options {
     const char *ca_bundle;     /* see box/ns/hostlayer.h; NULL: the host's */
     struct in_addr dns[3];     /* resolvers for sandboxes; none: the host's own */
     unsigned dns_count;
+    struct net_range opened[NET_OPENED]; /* ranges opened to all sandboxes that are closed else */
+    unsigned opened_count;
+    const char *egress_path; /* where the egress relay is reached; NULL: there is none */
+    uid_t egress_uid;
     size_t net_pool;   /* networks and directories kept ready for the next sandboxes */
     const void *image; /* the static program; NULL: the embedded one */
     size_t image_size;

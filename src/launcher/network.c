@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/hostname.h"
 #include "launcher/message.h"
 
 _Static_assert((int)LAUNCHER_RANGES_MAX <= (int)BOX_RANGES_MAX, "ranges fit");
@@ -31,7 +32,7 @@ static int read_names(const char *bytes, uint32_t len, struct box_network *ret, 
     if (len > 0 && bytes[len - 1] != '\0')
         return err_set(err, ERR_INVALID, 0, "network: the last name is cut");
     for (uint32_t at = 0; at < len; at += (uint32_t)strlen(bytes + at) + 1)
-        if (!box_name_valid(str_from(bytes + at)) || ++count > LAUNCHER_NAMES_MAX)
+        if (!hostname_pattern_valid(str_from(bytes + at)) || ++count > LAUNCHER_NAMES_MAX)
             return err_set(err, ERR_INVALID, 0, "network: malformed name");
     memcpy(ret->names, bytes, len);
     ret->names_len = len;

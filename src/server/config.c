@@ -15,7 +15,7 @@
 #include "base/str.h"
 #include "server/pool.h"
 
-enum kind { TEXT, PATH, LIST, NUMBER, CPU, FLAG, LEVEL };
+enum kind { TEXT, PATH, ADDRESSES, RANGES, NUMBER, CPU, FLAG, LEVEL };
 enum source { DEFAULT, FILE_LINE, ARGUMENT };
 
 /* inih reads lines of up to 200 bytes and treats the rest as another line; so longer ones must be
@@ -43,8 +43,10 @@ static const struct option table[] = {
      "read these options from a file, `name = value` lines"},
     {"ca-bundle", TEXT, AT(ca_bundle), NULL, "FILE|none",
      "certificates that sandboxes trust (default: the host's)"},
-    {"dns", LIST, AT(dns), NULL, "ADDR",
+    {"dns", ADDRESSES, AT(dns), NULL, "ADDR",
      "resolver for sandboxes, up to 3 times (default: the host's)"},
+    {"allow-private", RANGES, AT(opened), NULL, "ADDR/LENGTH",
+     "private range that sandboxes may reach, up to 16 times (default: none)"},
     {"domain", TEXT, AT(domain), NULL, "NAME[:PORT]",
      "what names of sandbox ports end in (default: sbx.localhost and the port)"},
     {"user", TEXT, AT(user), NULL, "NAME|UID",
@@ -166,19 +168,52 @@ static int set_text(struct config *config, const struct option *option, const ch
     return 0;
 }
 
-static int add_dns(struct config *config, const struct option *option, const char *value,
-                   bool first, struct err *err)
+int config_parse_range(const char *text, uint32_t *ret_address, unsigned *ret_prefix)
 {
-    if (first) {
-        while (config->dns_count > 0)
-            free(config->dns[--config->dns_count]);
-    }
+    char copy[INET_ADDRSTRLEN];
+    struct str rest = str_from(text), address;
+    struct in_addr parsed;
+    uint64_t prefix;
+    if (!str_split(&rest, '/', &address) || address.len >= sizeof copy || !rest.p ||
+        str_to_u64(rest, 32, &prefix) < 0)
+        return -EINVAL;
+    memcpy(copy, address.p, address.len);
+    copy[address.len] = '\0';
+    if (inet_pton(AF_INET, copy, &parsed) != 1)
+        return -EINVAL;
+    uint32_t number = ntohl(parsed.s_addr);
+    if (prefix < 32 && (number & (UINT32_MAX >> prefix)))
+        return -EINVAL;
+    *ret_address = number;
+    *ret_prefix = (unsigned)prefix;
+    return 0;
+}
+
+static void clear_list(char **list, size_t *count)
+{
+    while (*count > 0)
+        free(list[--*count]);
+}
+
+static int add_to_list(struct config *config, const struct option *option, const char *value,
+                       bool first, struct err *err)
+{
+    bool ranges = option->kind == RANGES;
+    char **list = ranges ? config->opened : config->dns;
+    size_t *count = ranges ? &config->opened_count : &config->dns_count;
+    size_t max = ranges ? (size_t)CONFIG_OPENED_MAX : (size_t)CONFIG_DNS_MAX;
     struct in_addr address;
-    if (inet_pton(AF_INET, value, &address) != 1)
+    uint32_t number;
+    unsigned prefix;
+    if (first)
+        clear_list(list, count);
+    if (ranges && config_parse_range(value, &number, &prefix) < 0)
+        return bad_value(err, option, value, "an IPv4 range such as 10.1.0.0/16");
+    if (!ranges && inet_pton(AF_INET, value, &address) != 1)
         return bad_value(err, option, value, "an IPv4 address");
-    if (config->dns_count == CONFIG_DNS_MAX)
-        return err_set(err, ERR_INVALID, 0, "%s: at most %d", option->name, CONFIG_DNS_MAX);
-    config->dns[config->dns_count++] = xstrdup(value);
+    if (*count == max)
+        return err_set(err, ERR_INVALID, 0, "%s: at most %zu", option->name, max);
+    list[(*count)++] = xstrdup(value);
     return 0;
 }
 
@@ -187,7 +222,7 @@ static int set(struct config *config, const struct option *option, const char *v
 {
     unsigned char *by = &config->set_by[option - table];
     bool again = *by == source;
-    if (again && source == FILE_LINE && option->kind != LIST)
+    if (again && source == FILE_LINE && option->kind != ADDRESSES && option->kind != RANGES)
         return err_set(err, ERR_INVALID, 0, "%s: given twice", option->name);
     *by = (unsigned char)source;
     switch (option->kind) {
@@ -198,8 +233,9 @@ static int set(struct config *config, const struct option *option, const char *v
         return set_level(config, option, value, err);
     case FLAG:
         return set_flag(config, option, value, err);
-    case LIST:
-        return add_dns(config, option, value, !again, err);
+    case ADDRESSES:
+    case RANGES:
+        return add_to_list(config, option, value, !again, err);
     case TEXT:
     case PATH:
         break;
@@ -347,8 +383,8 @@ void config_done(struct config *config)
         if (table[i].kind == TEXT || table[i].kind == PATH)
             free(*(char **)(void *)((char *)config + table[i].offset));
     }
-    while (config->dns_count > 0)
-        free(config->dns[--config->dns_count]);
+    clear_list(config->dns, &config->dns_count);
+    clear_list(config->opened, &config->opened_count);
     memset(config, 0, sizeof *config);
 }
 

@@ -16,6 +16,8 @@ enum {
     CONFIG_OPTIONS_MAX = 32,
     CONFIG_DEFAULT_UID = 64991, /* the server's user when --user is not given and no user
                                    "carrel" exists; outside every range distributions hand out */
+    CONFIG_EGRESS_UID = 64992,  /* the egress relay's: of no other process on the host */
+    CONFIG_OPENED_MAX = 16,
 };
 
 struct config {
@@ -27,9 +29,11 @@ struct config {
     char *file;      /* --config, or NULL */
     char *ca_bundle; /* file, "none", or NULL: the host's if there is one */
     char *dns[CONFIG_DNS_MAX];
-    size_t dns_count; /* 0: the host's resolvers */
-    char *domain;     /* what sandbox host names end in, NULL: sbx.localhost and the port */
-    char *user;       /* the server's user, name or number; NULL: see CONFIG_DEFAULT_UID */
+    size_t dns_count;                /* 0: the host's resolvers */
+    char *opened[CONFIG_OPENED_MAX]; /* ADDR/LENGTH, each valid */
+    size_t opened_count;
+    char *domain; /* what sandbox host names end in, NULL: sbx.localhost and the port */
+    char *user;   /* the server's user, name or number; NULL: see CONFIG_DEFAULT_UID */
     uint64_t memory_mb;
     uint64_t cpu_millis; /* thousandths of a CPU */
     uint64_t pids;
@@ -53,6 +57,9 @@ void config_done(struct config *config);
 
 /* One line an option, for `carrel serve --help`. */
 void config_print_help(FILE *out);
+
+/* "10.1.0.0/16": address in host byte order, no bits beyond the prefix. 0 or -EINVAL. */
+int config_parse_range(const char *text, uint32_t *ret_address, unsigned *ret_prefix);
 
 /* Splits "ADDR:PORT", "[ADDR]:PORT" or ":PORT" into its parts. 0 or -EINVAL. */
 int config_split_listen(const char *text, char host[256], char port[8], struct err *err);

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
+#include "base/hostname.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "server/field.h"
@@ -49,38 +50,13 @@ static enum kind parse_range(struct str text, struct launcher_range *ret)
     return KIND_IPV4;
 }
 
-/* Lower case, without the final dot; labels of letters, digits, '-' and '_', the last one not a
- * number; "*." may stand in front. Returns the length, 0 if it is no name. */
-static size_t parse_name(struct str text, char out[256])
+/* Returns the length of the pattern, 0 if it is none. */
+static size_t parse_name(struct str text, char out[HOSTNAME_SIZE + 2])
 {
-    if (text.len > 1 && text.p[text.len - 1] == '.')
-        text.len--;
-    if (text.len == 0 || text.len > 255)
-        return 0;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.p[i];
-        out[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-    }
-    struct str rest = {out, text.len}, label = STR("");
-    if (str_starts(rest, STR("*."))) {
-        rest.p += 2;
-        rest.len -= 2;
-    }
-    if (rest.len == 0 || rest.len > 253)
-        return 0;
-    while (str_split(&rest, '.', &label)) {
-        if (label.len == 0 || label.len > 63)
-            return 0;
-        for (size_t i = 0; i < label.len; i++) {
-            char c = label.p[i];
-            if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
-                return 0;
-        }
-    }
-    for (size_t i = 0; i < label.len; i++)
-        if (label.p[i] < '0' || label.p[i] > '9')
-            return text.len;
-    return 0;
+    size_t star = str_starts(text, STR("*.")) ? 2 : 0;
+    memcpy(out, "*.", star);
+    size_t len = hostname_normalize((struct str){text.p + star, text.len - star}, out + star);
+    return len ? star + len : 0;
 }
 
 static int wrong(struct err *err, const struct rules *r, const char *list, size_t i,
@@ -92,7 +68,7 @@ static int wrong(struct err *err, const struct rules *r, const char *list, size_
 
 static int add_name(struct rules *r, const char *entry, size_t i, struct err *err)
 {
-    char name[256];
+    char name[HOSTNAME_SIZE + 2];
     size_t len = parse_name(str_from(entry), name);
     if (len == 0)
         return wrong(err, r, "allowOut", i, entry,

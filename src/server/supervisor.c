@@ -48,18 +48,22 @@ struct child {
 struct supervisor {
     const struct config *config;
     supervisor_launcher_fn *launcher_main;
+    supervisor_egress_fn *egress_main;
     uid_t uid;
     gid_t gid;
     int lock_fd;
     int tcp_fd;
     int launcher_fd;
+    int egress_fd;
     int signal_fd;
     int ready_fd;   /* read end of the pipe on which a server says that it serves; -1: none */
     bool was_ready; /* a server has served */
     struct child launcher;
+    struct child egress;
     struct child server;
     char *url_path;
     char *socket_path;
+    char *egress_path;
 };
 
 /* ---- set-up ---- */
@@ -136,23 +140,31 @@ static int bind_tcp(struct supervisor *s, struct err *err)
     return rc < 0 ? err_os(err, -rc, "listen on %s", s->config->listen) : 0;
 }
 
-static int bind_launcher(struct supervisor *s, struct err *err)
+/* A socket between processes of ours: its group may connect, besides root. */
+static int bind_local(const char *path, gid_t gid, int *ret, struct err *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    s->socket_path = path_join(s->config->run, "launcher.sock");
-    if (strlen(s->socket_path) >= sizeof address.sun_path)
-        return err_set(err, ERR_INVALID, 0, "%s: path too long for a socket", s->socket_path);
-    memcpy(address.sun_path, s->socket_path, strlen(s->socket_path));
-    unlink(s->socket_path);
+    if (strlen(path) >= sizeof address.sun_path)
+        return err_set(err, ERR_INVALID, 0, "%s: path too long for a socket", path);
+    memcpy(address.sun_path, path, strlen(path));
+    unlink(path);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t old = umask(0117);
     int rc = fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-                     lchown(s->socket_path, 0, s->gid) < 0 || listen(fd, 16) < 0
-                 ? err_os(err, errno, "bind %s", s->socket_path)
+                     lchown(path, 0, gid) < 0 || listen(fd, 16) < 0
+                 ? err_os(err, errno, "bind %s", path)
                  : 0;
     umask(old);
-    s->launcher_fd = fd;
+    *ret = fd;
     return rc;
+}
+
+static int bind_locals(struct supervisor *s, struct err *err)
+{
+    s->socket_path = path_join(s->config->run, "launcher.sock");
+    s->egress_path = path_join(s->config->run, "egress.sock");
+    int rc = bind_local(s->socket_path, s->gid, &s->launcher_fd, err);
+    return rc < 0 ? rc : bind_local(s->egress_path, 0, &s->egress_fd, err);
 }
 
 /* For `carrel env`, which has no other way to know a port that was chosen. */
@@ -178,7 +190,7 @@ static int set_up(struct supervisor *s, struct err *err)
         (rc = make_dir(s->config->state, 0755, err)) < 0 || (rc = make_templates_dir(s, err)) < 0 ||
         (rc = make_dir(s->config->run, 0755, err)) < 0 || (rc = take_lock(s, err)) < 0 ||
         (rc = make_server_dir(s, err)) < 0 || (rc = bind_tcp(s, err)) < 0 ||
-        (rc = bind_launcher(s, err)) < 0)
+        (rc = bind_locals(s, err)) < 0)
         return rc;
     return write_url(s, err);
 }
@@ -216,8 +228,29 @@ static void run_launcher(struct supervisor *s, pid_t parent)
     prctl(PR_SET_NAME, "carrel-launcher");
     keep_only(fds, 1);
     struct supervisor_launcher start = {
-        .config = s->config, .listen_fd = fds[0], .uid = s->uid, .gid = s->gid};
+        .config = s->config,
+        .listen_fd = fds[0],
+        .uid = s->uid,
+        .gid = s->gid,
+        .egress_path = s->egress_path,
+        .egress_uid = CONFIG_EGRESS_UID,
+    };
     exit(s->launcher_main(&start));
+}
+
+static void run_egress(struct supervisor *s, pid_t parent)
+{
+    int fds[] = {s->egress_fd};
+    struct err err;
+    child_begin(parent);
+    prctl(PR_SET_NAME, "carrel-egress");
+    keep_only(fds, 1);
+    if (identity_drop(CONFIG_EGRESS_UID, CONFIG_EGRESS_UID, &err) < 0) {
+        log_error("egress relay not started", "error=\"%s\"", err.message);
+        exit(err_exit_status(err.code));
+    }
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    exit(s->egress_main(s->config, fds[0]));
 }
 
 static void run_server(struct supervisor *s, pid_t parent, int ready_fd)
@@ -257,6 +290,14 @@ static void start_launcher(struct supervisor *s)
     if (pid == 0)
         run_launcher(s, parent);
     started(&s->launcher, pid);
+}
+
+static void start_egress(struct supervisor *s)
+{
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0)
+        run_egress(s, parent);
+    started(&s->egress, pid);
 }
 
 /* Until one has served, a server is asked to say so; those after it are restarts of something that
@@ -305,6 +346,7 @@ static int reap(struct supervisor *s)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct child *child = pid == s->server.pid     ? &s->server
                               : pid == s->launcher.pid ? &s->launcher
+                              : pid == s->egress.pid   ? &s->egress
                                                        : NULL;
         if (!child)
             continue;
@@ -349,17 +391,19 @@ static void stop_all(struct supervisor *s)
         patience = EPHEMERAL_STOP_S;
     stop(s, &s->server, patience);
     stop(s, &s->launcher, s->config->ephemeral ? EPHEMERAL_STOP_S : LAUNCHER_STOP_S);
+    stop(s, &s->egress, LAUNCHER_STOP_S);
     unlink(s->url_path);
     unlink(s->socket_path);
+    unlink(s->egress_path);
 }
 
 /* ---- loop ---- */
 
 static int until_next(const struct supervisor *s)
 {
-    const struct child *children[] = {&s->launcher, &s->server};
+    const struct child *children[] = {&s->launcher, &s->egress, &s->server};
     int64_t next = 0;
-    for (int i = 0; i < 2; i++)
+    for (size_t i = 0; i < ARRAY_SIZE(children); i++)
         if (children[i]->restart && (next == 0 || children[i]->restart < next))
             next = children[i]->restart;
     if (next == 0)
@@ -373,6 +417,8 @@ static void restart_due(struct supervisor *s)
     int64_t now = clock_mono_ns();
     if (s->launcher.restart && s->launcher.restart <= now)
         start_launcher(s);
+    if (s->egress.restart && s->egress.restart <= now)
+        start_egress(s);
     if (s->server.restart && s->server.restart <= now)
         start_server(s);
 }
@@ -398,16 +444,20 @@ static int loop(struct supervisor *s)
     }
 }
 
-int supervisor_main(const struct config *config, supervisor_launcher_fn *launcher)
+int supervisor_main(const struct config *config, supervisor_launcher_fn *launcher,
+                    supervisor_egress_fn *egress)
 {
     struct supervisor s = {
         .config = config,
         .launcher_main = launcher,
+        .egress_main = egress,
         .lock_fd = -1,
         .tcp_fd = -1,
         .launcher_fd = -1,
+        .egress_fd = -1,
         .ready_fd = -1,
         .launcher = {.name = "launcher"},
+        .egress = {.name = "egress"},
         .server = {.name = "server"},
     };
     struct err err;
@@ -427,6 +477,7 @@ int supervisor_main(const struct config *config, supervisor_launcher_fn *launche
         fprintf(stderr, "carrel serve: %s\n", err.message);
         status = err_exit_status(err.code);
     } else {
+        start_egress(&s);
         start_launcher(&s);
         start_server(&s);
         status = loop(&s);
@@ -435,9 +486,11 @@ int supervisor_main(const struct config *config, supervisor_launcher_fn *launche
     fd_closep(&s.ready_fd);
     fd_closep(&s.tcp_fd);
     fd_closep(&s.launcher_fd);
+    fd_closep(&s.egress_fd);
     fd_closep(&s.signal_fd);
     fd_closep(&s.lock_fd);
     free(s.url_path);
     free(s.socket_path);
+    free(s.egress_path);
     return status;
 }

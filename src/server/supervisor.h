@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process that `carrel serve` is: root, tiny, parses nothing from outside. It binds the sockets,
- * starts launcher and server, starts either again when it dies, and takes both down in order. The
- * sockets are its own, so that neither's death refuses a connection. */
+ * starts launcher, egress relay and server, starts each again when it dies, and takes all down in
+ * order. The sockets are its own, so that nobody's death refuses a connection. */
 #pragma once
 
 #include <sys/types.h>
@@ -13,10 +13,16 @@ struct supervisor_launcher {
     int listen_fd; /* SEQPACKET, bound to <run>/launcher.sock */
     uid_t uid;     /* of the server, who alone may connect */
     gid_t gid;
+    const char *egress_path; /* where the relay is reached */
+    uid_t egress_uid;
 };
 
 /* The launcher's main, in its own process; the result is the exit status. */
 typedef int supervisor_launcher_fn(const struct supervisor_launcher *start);
 
+/* The relay's main, in its own process, as its own user, given the listening SEQPACKET socket. */
+typedef int supervisor_egress_fn(const struct config *config, int listen_fd);
+
 /* Runs until SIGTERM, SIGINT or SIGHUP. The result is the exit status. */
-int supervisor_main(const struct config *config, supervisor_launcher_fn *launcher);
+int supervisor_main(const struct config *config, supervisor_launcher_fn *launcher,
+                    supervisor_egress_fn *egress);

@@ -54,7 +54,7 @@ def eventually(check, timeout=10.0, what="condition"):
 class Server:
     """`carrel serve` with its own state and run directories below one temporary directory."""
 
-    def __init__(self, directory=None, ephemeral=True, extra=()):
+    def __init__(self, directory=None, ephemeral=True, extra=(), prefix=()):
         self.directory = Path(directory or tempfile.mkdtemp(prefix="carrel-e2e-"))
         self.directory.chmod(0o755)  # the server gives up root
         self.owns_directory = directory is None
@@ -62,6 +62,7 @@ class Server:
         self.run = self.directory / "run"
         self.ephemeral = ephemeral
         self.extra = list(extra)
+        self.prefix = list(prefix)  # of the command, such as one that enters a namespace
         self.env = {}
         self.lines = []
         self.proc = None
@@ -69,7 +70,7 @@ class Server:
         self.log = self.directory / "server.log"
 
     def start(self, timeout=30.0, listen="127.0.0.1:0"):
-        command = [str(BINARY), "serve"] + (["--ephemeral"] if self.ephemeral else [])
+        command = self.prefix + [str(BINARY), "serve"] + (["--ephemeral"] if self.ephemeral else [])
         command += ["--listen", listen, "--state", str(self.state), "--run", str(self.run)]
         command += ["--templates", str(TEMPLATES)] + self.extra
         self.env, self.lines = {}, []
@@ -148,14 +149,14 @@ class Server:
         found = re.search(r"launcher ready instance=(\d)", self.log.read_text(errors="replace"))
         return found.group(1) if found else r"\d"
 
-    # -- its processes: direct children of the supervisor, told apart by user
+    # -- its processes: direct children of the supervisor, told apart by the names they take
     def children(self):
         found = {}
         for pid in child_pids(self.proc.pid):
             with contextlib.suppress(OSError):
-                status = Path(f"/proc/{pid}/status").read_text()
-                uid = int(re.search(r"^Uid:\s+(\d+)", status, re.M).group(1))
-                found["launcher" if uid == 0 else "server"] = pid
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                if name.startswith("carrel-"):
+                    found[name.removeprefix("carrel-")] = pid
         return found
 
     # -- raw requests

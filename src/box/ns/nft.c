@@ -255,6 +255,12 @@ static void input_text(struct text *t, const struct nft_policy *policy)
 {
     put(t, "    chain input {\n"
            "        type filter hook input priority filter; policy accept\n");
+    /* The relay is for sandboxes alone. */
+    if (policy->relay.https != 0) {
+        char to[INET_ADDRSTRLEN];
+        put(t, "        ip daddr %s iifname != \"cr%u-*\" drop\n",
+            address_text(policy->relay_address, to), policy->instance);
+    }
     put(t, "        iifname != \"cr%u-*\" return\n", policy->instance);
     put(t, "        ct state invalid drop\n"
            "        ip saddr . ct mark != @live drop\n");
