@@ -47,7 +47,7 @@ static void answer_entry(const struct rpc_request *request, const char *path)
     if (r == 0)
         r = buf_append_char(&out, '}');
     if (r == 0) {
-        http_respond(request->exchange, 200, "application/json", buf_str(&out));
+        rpc_respond_text(request->exchange, buf_str(&out));
     } else {
         look_error(&err, -r, path);
         rpc_respond_error(request->exchange, request->head, &err);

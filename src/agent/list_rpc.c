@@ -49,6 +49,30 @@ static void list_run(struct job *job)
     while (list->result > 0 && buf_len(&list->piece) < PIECE);
 }
 
+/* The piece in protobuf's encoding. Lists of messages that follow each other are one list there, so
+ * each piece is made a message of its own. */
+static int make_binary(struct list *list)
+{
+    struct buf text, binary;
+    struct str piece = buf_str(&list->piece);
+    buf_init(&text, SIZE_MAX / 4);
+    buf_init(&binary, SIZE_MAX / 4);
+    if (list->started)
+        buf_append_z(&text, "{\"entries\":[");
+    if (list->started && piece.len && piece.p[0] == ',')
+        piece = (struct str){piece.p + 1, piece.len - 1};
+    buf_append_str(&text, piece);
+    if (list->result)
+        buf_append_z(&text, "]}");
+    int rc = rpc_encode_text(list->job.x, buf_str(&text), &binary);
+    buf_clear(&list->piece);
+    if (rc == 0)
+        rc = buf_append_str(&list->piece, buf_str(&binary));
+    buf_done(&text);
+    buf_done(&binary);
+    return rc;
+}
+
 static void list_send(struct list *list)
 {
     struct http_exchange *x = list->job.x;
@@ -61,8 +85,12 @@ static void list_send(struct list *list)
     }
     if (list->result == 0)
         buf_append_z(&list->piece, "]}");
+    if (list->head.codec == RPC_CODEC_PROTO && make_binary(list) < 0) {
+        http_exchange_abort(x);
+        return;
+    }
     if (!list->started) {
-        http_respond_header(x, "Content-Type", "application/json");
+        http_respond_header(x, "Content-Type", rpc_content_type(list->head.codec, false));
         http_respond_start(x, 200,
                            list->result ? HTTP_LENGTH_CHUNKED : (int64_t)buf_len(&list->piece));
         list->started = true;

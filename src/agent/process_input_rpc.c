@@ -117,10 +117,10 @@ static void stream_succeed(struct input_stream *s)
 {
     struct buf out;
     buf_init(&out, 64);
-    envelope_append(&out, 0, STR("{}"));
+    envelope_append(&out, 0, s->head.codec == RPC_CODEC_JSON ? STR("{}") : STR(""));
     envelope_append(&out, ENVELOPE_END, STR("{}"));
     s->answered = true;
-    http_respond(s->exchange, 200, "application/connect+json", buf_str(&out));
+    http_respond(s->exchange, 200, rpc_content_type(s->head.codec, true), buf_str(&out));
     buf_done(&out);
 }
 
@@ -199,7 +199,7 @@ static int stream_step(struct input_stream *s, struct err *err)
                        "a compressed message without Connect-Content-Encoding");
     int rc = 0;
     if (!(flags & ENVELOPE_END)) {
-        rc = rpc_decode(payload, &in, err);
+        rc = rpc_decode_request(s->exchange, &s->head, payload, &in, err);
         if (rc < 0)
             return rc;
     }

@@ -26,6 +26,7 @@ struct frame {
 struct process_stream {
     struct process_reader reader;
     struct rpc_stream *rpc;
+    enum rpc_codec codec;
     struct frame frames[FRAMES_MAX]; /* oldest first */
     uint32_t frame_count;
     uint64_t told; /* of cursor.missed, in the stream */
@@ -69,7 +70,8 @@ static bool send_some(struct process_stream *s, struct buf *out)
     int n = 0;
     buf_clear(out);
     while (n < BATCH && spool_read(process_spool(r->process), &r->cursor, &chunk)) {
-        if (process_event_data(out, &chunk, r->cursor.offset, r->cursor.missed - s->told) < 0)
+        if (process_event_data(out, s->codec, &chunk, r->cursor.offset,
+                               r->cursor.missed - s->told) < 0)
             break;
         s->told = r->cursor.missed;
         spool_advance(&r->cursor, chunk.len);
@@ -108,7 +110,7 @@ static void pump(struct process_stream *s)
         finish(s, &err);
     } else if (s->reader.cursor.offset == spool_end(process_spool(p)) && process_ended(p, &end)) {
         buf_clear(&out);
-        process_event_end(&out, &end);
+        process_event_end(&out, s->codec, &end);
         rpc_stream_send_raw(s->rpc, buf_ptr(&out), buf_len(&out));
         finish(s, NULL);
     }
@@ -158,10 +160,11 @@ void process_stream_open(struct process *p, const struct rpc_request *request, b
     if (starter)
         head.timeout_ns = -1; /* it is the process's, and holds when the stream is gone */
     s->starter = starter;
+    s->codec = head.codec;
     s->reader.wake = woken;
     s->rpc = rpc_stream_open(request->exchange, &head, PROCESS_EVENT_KEEPALIVE, &events, s);
     buf_init(&out, OUT_MAX);
-    process_event_start(&out, process_pid(p));
+    process_event_start(&out, s->codec, process_pid(p));
     rpc_stream_send_raw(s->rpc, buf_ptr(&out), buf_len(&out));
     buf_done(&out);
     pump(s);

@@ -127,7 +127,7 @@ static void message_complete(struct rpc_pending *pending, struct http_exchange *
     if (rc == 0)
         rc = agent_user(pending->agent, rpc_head_user(&pending->head), &user, &err);
     if (rc == 0)
-        rc = rpc_decode(body, &in, &err);
+        rc = rpc_decode_request(x, &pending->head, body, &in, &err);
     if (rc < 0)
         rpc_respond_error(x, &pending->head, &err);
     else

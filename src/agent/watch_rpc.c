@@ -241,7 +241,7 @@ void rpc_filesystem_get_watcher_events(struct agent *agent, const struct rpc_req
     buf_append_z(&out, "{\"events\":[");
     buf_append_str(&out, buf_str(&w->events));
     buf_append_z(&out, "]}");
-    http_respond(request->exchange, 200, "application/json", buf_str(&out));
+    rpc_respond_text(request->exchange, buf_str(&out));
     buf_done(&out);
     buf_done(&w->events);
     watch_resume(w->watch);

@@ -9,9 +9,21 @@
 #include "base/mem.h"
 #include "rpc/envelope.h"
 #include "rpc/jsonx.h"
+#include "rpc/proto.h"
 
+enum { ANSWER_MAX = 64 << 20 };
+
+/* By codec, then by whether it is a stream. */
+static const char *const content_types[][2] = {
+    [RPC_CODEC_JSON] = {"application/json", "application/connect+json"},
+    [RPC_CODEC_PROTO] = {"application/proto", "application/connect+proto"},
+};
 static const char unary_json[] = "application/json";
-static const char stream_json[] = "application/connect+json";
+
+const char *rpc_content_type(enum rpc_codec codec, bool streaming)
+{
+    return content_types[codec][streaming];
+}
 
 /* ---- request ---- */
 
@@ -20,8 +32,22 @@ bool rpc_head_type(const struct http_request *request, bool streaming, struct rp
     struct str rest = http_header_get(&request->headers, "content-type"), type;
     if (!rest.p || !str_split(&rest, ';', &type))
         return false;
-    *ret = (struct rpc_head){.codec = RPC_CODEC_JSON, .streaming = streaming, .timeout_ns = -1};
-    return str_ieqz(str_trim(type), streaming ? stream_json : unary_json);
+    for (size_t codec = 0; codec < ARRAY_SIZE(content_types); codec++) {
+        *ret = (struct rpc_head){
+            .codec = (enum rpc_codec)codec, .streaming = streaming, .timeout_ns = -1};
+        if (str_ieqz(str_trim(type), content_types[codec][streaming]))
+            return true;
+    }
+    return false;
+}
+
+enum rpc_codec rpc_codec_of(const struct http_exchange *x)
+{
+    const struct http_request *request = http_exchange_request(x);
+    struct rpc_head head;
+    return rpc_head_type(request, false, &head) || rpc_head_type(request, true, &head)
+               ? head.codec
+               : RPC_CODEC_JSON;
 }
 
 static int parse_timeout(const struct http_request *request, struct rpc_head *ret, struct err *err)
@@ -109,7 +135,21 @@ int rpc_decode(struct str body, json_t **ret, struct err *err)
     return 0;
 }
 
+int rpc_decode_request(const struct http_exchange *x, const struct rpc_head *head, struct str body,
+                       json_t **ret, struct err *err)
+{
+    const struct proto_method *method =
+        head->codec == RPC_CODEC_PROTO ? proto_method(http_exchange_request(x)->path) : NULL;
+    return method ? proto_decode(method->request, body, ret, err) : rpc_decode(body, ret, err);
+}
+
 /* ---- response ---- */
+
+int rpc_encode_text(const struct http_exchange *x, struct str json, struct buf *out)
+{
+    const struct proto_method *method = proto_method(http_exchange_request(x)->path);
+    return method ? proto_encode_text(method->response, json, out) : -EINVAL;
+}
 
 json_t *rpc_error_json(const struct err *err)
 {
@@ -123,19 +163,49 @@ static void respond_json(struct http_exchange *x, int status, const json_t *mess
     http_respond(x, status, unary_json, text ? str_from(text) : STR("{}"));
 }
 
+static void respond_binary(struct http_exchange *x, const struct buf *body, int rc)
+{
+    struct rpc_head head = {.streaming = false};
+    struct err err;
+    if (rc < 0) {
+        err_set(&err, ERR_INTERNAL, -rc, "encode the answer");
+        rpc_respond_error(x, &head, &err);
+    } else {
+        http_respond(x, 200, rpc_content_type(RPC_CODEC_PROTO, false), buf_str(body));
+    }
+}
+
+void rpc_respond_text(struct http_exchange *x, struct str json)
+{
+    _cleanup_(buf_done) struct buf body;
+    buf_init(&body, ANSWER_MAX);
+    if (rpc_codec_of(x) == RPC_CODEC_JSON)
+        http_respond(x, 200, unary_json, json);
+    else
+        respond_binary(x, &body, rpc_encode_text(x, json, &body));
+}
+
 void rpc_respond(struct http_exchange *x, const json_t *out)
 {
-    if (out)
+    _cleanup_(buf_done) struct buf body;
+    buf_init(&body, ANSWER_MAX);
+    if (rpc_codec_of(x) == RPC_CODEC_PROTO) {
+        const struct proto_method *method = proto_method(http_exchange_request(x)->path);
+        respond_binary(x, &body, out && method ? proto_encode(method->response, out, &body) : 0);
+    } else if (out) {
         respond_json(x, 200, out);
-    else
+    } else {
         http_respond(x, 200, unary_json, STR("{}"));
+    }
 }
 
 void rpc_respond_unsupported(struct http_exchange *x, bool streaming)
 {
-    const char *type = streaming ? stream_json : unary_json;
-    http_respond_header(x, "Accept-Post", type);
-    http_respond_error(x, 415, "unsupported content type: this method takes %s", type);
+    char types[80];
+    snprintf(types, sizeof types, "%s, %s", rpc_content_type(RPC_CODEC_JSON, streaming),
+             rpc_content_type(RPC_CODEC_PROTO, streaming));
+    http_respond_header(x, "Accept-Post", types);
+    http_respond_error(x, 415, "unsupported content type: this method takes %s", types);
 }
 
 void rpc_respond_error(struct http_exchange *x, const struct rpc_head *head, const struct err *err)
@@ -152,6 +222,6 @@ void rpc_respond_error(struct http_exchange *x, const struct rpc_head *head, con
     struct buf frame;
     buf_init(&frame, 64 << 10);
     if (envelope_append(&frame, ENVELOPE_END, str_from(text)) == 0)
-        http_respond(x, 200, stream_json, buf_str(&frame));
+        http_respond(x, 200, rpc_content_type(head->codec, true), buf_str(&frame));
     buf_done(&frame);
 }

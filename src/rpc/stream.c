@@ -15,6 +15,7 @@ struct rpc_stream {
     struct http_exchange *exchange; /* NULL once it has closed */
     const struct rpc_stream_events *events;
     void *arg;
+    enum rpc_codec codec;
     struct str keepalive;
     uint64_t keepalive_ms;
     uv_timer_t keepalive_timer;
@@ -101,6 +102,7 @@ struct rpc_stream *rpc_stream_open(struct http_exchange *x, const struct rpc_hea
         .exchange = x,
         .events = events,
         .arg = arg,
+        .codec = head->codec,
         .keepalive = keepalive,
         .keepalive_ms = ms_up(head->keepalive_ns),
         .sent_at = uv_now(loop),
@@ -115,7 +117,7 @@ struct rpc_stream *rpc_stream_open(struct http_exchange *x, const struct rpc_hea
         uv_timer_start(&s->deadline_timer, deadline_due, ms_up(head->timeout_ns), 0);
     }
     http_exchange_on(x, &exchange_events, s);
-    http_respond_header(x, "Content-Type", "application/connect+json");
+    http_respond_header(x, "Content-Type", rpc_content_type(s->codec, true));
     http_respond_start(x, 200, HTTP_LENGTH_CHUNKED);
     return s;
 }
@@ -146,18 +148,21 @@ static void send_frame(struct rpc_stream *s, uint8_t flags, struct str payload)
 
 void rpc_stream_send(struct rpc_stream *s, struct str json)
 {
-    send_frame(s, 0, json);
-}
-
-static void send_json(struct rpc_stream *s, uint8_t flags, const json_t *message)
-{
-    _cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
-    send_frame(s, flags, text ? str_from(text) : STR("{}"));
+    if (s->codec == RPC_CODEC_JSON || !s->exchange) {
+        send_frame(s, 0, json);
+        return;
+    }
+    struct buf binary;
+    buf_init(&binary, FRAME_MAX);
+    if (rpc_encode_text(s->exchange, json, &binary) == 0)
+        send_frame(s, 0, buf_str(&binary));
+    buf_done(&binary);
 }
 
 void rpc_stream_send_json(struct rpc_stream *s, const json_t *message)
 {
-    send_json(s, 0, message);
+    _cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
+    rpc_stream_send(s, text ? str_from(text) : STR("{}"));
 }
 
 void rpc_stream_metadata(struct rpc_stream *s, const char *name, const char *value)
@@ -176,8 +181,9 @@ void rpc_stream_end(struct rpc_stream *s, const struct err *err)
         json_object_set_new(end, "error", rpc_error_json(err));
     if (s->metadata)
         json_object_set(end, "metadata", s->metadata);
-    send_json(s, ENVELOPE_END, end);
+    _cleanup_free_ char *text = json_dumps(end, JSON_COMPACT);
     json_decref(end);
+    send_frame(s, ENVELOPE_END, text ? str_from(text) : STR("{}"));
     s->ended = true;
     uv_timer_stop(&s->keepalive_timer);
     uv_timer_stop(&s->deadline_timer);

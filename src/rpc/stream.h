@@ -25,16 +25,16 @@ struct rpc_stream_events {
     void (*closed)(struct rpc_stream *s, void *arg);
 };
 
-/* Starts the response (status 200, application/connect+json). keepalive: the message to send when
+/* Starts the response (status 200, in the head's codec). keepalive: the message to send when
  * head->keepalive_ns have passed without another; static text, e.g. {"keepalive":{}}. events and
  * keepalive are borrowed until `closed`. Takes over the exchange's events. */
 struct rpc_stream *rpc_stream_open(struct http_exchange *x, const struct rpc_head *head,
                                    struct str keepalive, const struct rpc_stream_events *events,
                                    void *arg);
-/* One message. */
+/* One message, as JSON; it goes out in the stream's codec. */
 void rpc_stream_send(struct rpc_stream *s, struct str json);
 void rpc_stream_send_json(struct rpc_stream *s, const json_t *message);
-/* Ready-made envelopes, for those who build them in place. */
+/* Ready-made envelopes in the stream's codec, for those who build them in place. */
 void rpc_stream_send_raw(struct rpc_stream *s, const void *p, size_t n);
 /* Adds a name and value to the end frame's metadata (invisible to clients that do not ask). */
 void rpc_stream_metadata(struct rpc_stream *s, const char *name, const char *value);

@@ -74,7 +74,7 @@ def test_unknown_routes_and_methods(agent, method, path, status, allow):
 @pytest.mark.parametrize("path, content_type, accepted", [
     ("List", None, "application/json"),
     ("List", "text/plain", "application/json"),
-    ("List", "application/proto", "application/json"),
+    ("List", "application/grpc-web+proto", "application/json"),
     ("List", "application/connect+json", "application/json"),
     ("Start", "application/json", "application/connect+json"),
     ("Start", "application/grpc", "application/connect+json"),
@@ -83,7 +83,7 @@ def test_unsupported_content_types(agent, path, content_type, accepted):
     headers = {"Content-Type": content_type} if content_type else {}
     response, body = agent.request("POST", f"/process.Process/{path}", b"{}", headers)
     assert response.status == 415
-    assert response.headers["Accept-Post"] == accepted
+    assert response.headers["Accept-Post"] == f"{accepted}, {accepted.replace('json', 'proto')}"
     assert json.loads(body)["code"] == 415
 
 

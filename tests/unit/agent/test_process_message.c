@@ -98,13 +98,14 @@ static void events_are_what_the_wire_wants(void **state)
     struct buf out;
     struct err err;
     buf_init(&out, 1000);
-    process_event_start(&out, 12);
-    process_event_data(&out, &(struct spool_chunk){SPOOL_STDOUT, "hi\n", 3}, 0, 0);
-    process_event_data(&out, &(struct spool_chunk){SPOOL_STDERR, "\xff", 1}, 3, 0);
-    process_event_data(&out, &(struct spool_chunk){SPOOL_PTY, "ab", 2}, 12345678901, 70);
-    process_event_end(&out, &(struct process_end){0, true, "exit status 0"});
-    process_event_end(&out, &(struct process_end){1, true, "exit status 1"});
-    process_event_end(&out, &(struct process_end){-1, false, "signal: killed"});
+    process_event_start(&out, RPC_CODEC_JSON, 12);
+    process_event_data(&out, RPC_CODEC_JSON, &(struct spool_chunk){SPOOL_STDOUT, "hi\n", 3}, 0, 0);
+    process_event_data(&out, RPC_CODEC_JSON, &(struct spool_chunk){SPOOL_STDERR, "\xff", 1}, 3, 0);
+    process_event_data(&out, RPC_CODEC_JSON, &(struct spool_chunk){SPOOL_PTY, "ab", 2}, 12345678901,
+                       70);
+    process_event_end(&out, RPC_CODEC_JSON, &(struct process_end){0, true, "exit status 0"});
+    process_event_end(&out, RPC_CODEC_JSON, &(struct process_end){1, true, "exit status 1"});
+    process_event_end(&out, RPC_CODEC_JSON, &(struct process_end){-1, false, "signal: killed"});
     static const char *const expected[] = {
         "{\"event\":{\"start\":{\"pid\":12}}}",
         "{\"event\":{\"data\":{\"stdout\":\"aGkK\",\"offset\":\"0\"}}}",

@@ -48,7 +48,8 @@ static void content_types(void **state)
         {"Application/JSON", true, false},
         {"application/connect+json", false, true},
         {"application/connect+json;x", false, true},
-        {"application/proto", false, false},
+        {"application/proto", true, false},
+        {"application/connect+proto", false, true},
         {"application/jsonx", false, false},
         {"", false, false},
     };
