@@ -53,7 +53,6 @@ def test_unknown_paths_and_methods(server):
 @pytest.mark.parametrize("method,path", [
     ("POST", "/v3/templates"), ("POST", "/sandboxes/iabc/snapshots"), ("POST", "/sandboxes/iabc/fork"),
     ("GET", "/snapshots"), ("GET", "/volumes"), ("GET", "/secrets"), ("DELETE", "/templates/base"),
-    ("PUT", "/sandboxes/iabc/network"),
 ])
 def test_what_comes_later_says_so(server, method, path):
     reply = server.api(method, path, {})
@@ -182,7 +181,7 @@ BAD = [
     (b'{"templateID":"base","autoPause":"yes"}', '"autoPause" must be true or false'),
     (b'{"templateID":"base","autoPauseMemory":false}', '"autoPauseMemory" needs'),
     (b'{"templateID":"base","autoResume":true}', '"autoResume" must be an object'),
-    (b'{"templateID":"base","network":{"allowOut":[1]}}', '"network.allowOut" must be an array of'),
+    (b'{"templateID":"base","network":{"allowOut":[1]}}', '"network.allowOut"[0] must be a string'),
     (b'{"templateID":"base","network":{"maskRequestHost":"a\\r\\nb"}}', "maskRequestHost"),
     (b'{"templateID":"base","metadata":{"a":"' + b"x" * 70000 + b'"}}', '"metadata" must be at most'),
     (b'{"templateID":"base","envVars":{"a":"' + b"x" * 140000 + b'"}}', '"envVars" must be at most'),
@@ -203,15 +202,17 @@ def test_not_found_and_not_implemented(server):
     assert (reply.status, reply.message) == (404, "template 'nope' not found")
     reply = server.api("POST", "/v2/sandboxes", {"templateID": "base:v7"})
     assert (reply.status, reply.message) == (404, "tag 'v7' does not exist for template 'base'")
-    for fields in ({"network": {"rules": {"a.example": [{"transform": {}}]}}},
-                   {"network": {"denyOut": ["1.2.3.4"]}}, {"network": {"allowOut": ["a.example"]}},
-                   {"volumeMounts": [{"name": "v", "path": "/v"}]},
+    # names need everything else denied (protocol.md 2.4); transforming traffic is not offered
+    for network in ({"rules": {"a.example": [{"transform": {}}]}}, {"allowOut": ["a.example"]}):
+        reply = server.api("POST", "/v2/sandboxes", {"templateID": "base", "network": network})
+        assert reply.status == 400 and "network" in reply.message, network
+    for fields in ({"volumeMounts": [{"name": "v", "path": "/v"}]},
                    {"iam": {"tokens": {"a": {"audience": "b"}}}},
                    {"autoPause": True, "autoPauseMemory": False}):
         reply = server.api("POST", "/v2/sandboxes", {"templateID": "base", **fields})
         assert reply.status == 501 and "not implemented" in reply.message, fields
     sandbox = server.create(network={"denyOut": ["0.0.0.0/0"]}, mcp={"x": {}}, unknown=[1, {"a": 2}])
-    assert sandbox.info().json["allowInternetAccess"] is False
+    assert sandbox.info().json["network"]["denyOut"] == ["0.0.0.0/0"]
     sandbox.kill()
 
 

@@ -119,7 +119,7 @@ def test_who_owns_what(serve):
     st = os.lstat(one.directory + "/run/launcher.sock")
     assert (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)) == (0, USER, 0o660)
     children = one.children()
-    assert set(children) == {"carrel-server", "carrel-launcher"}
+    assert set(children) == {"carrel-server", "carrel-launcher", "carrel-egress"}
     status = open(f"/proc/{children['carrel-server']}/status").read()
     assert re.search(rf"^Uid:\t{USER}\t{USER}\t{USER}\t{USER}$", status, re.M)
     assert re.search(r"^Groups:\s*$", status, re.M) and re.search(r"^NoNewPrivs:\t1$", status, re.M)
