@@ -26,8 +26,9 @@ deps: ## install the packages that building and testing need
 deps-bench deps-lint: ## install the packages for measuring, for linting and fuzzing
 	@scripts/install-deps build $(@:deps-%=%)
 
-template: ## build the template "base" into build/templates
-	@templates/base/build $(TEMPLATES)
+template: all ## build the templates into build/templates: base, code-interpreter-v1
+	@templates/build base $(TEMPLATES)
+	@templates/build code-interpreter-v1 $(TEMPLATES)
 
 python: ## put the published SDKs and the test tools into build/venv and build/node
 	@scripts/install-sdks
