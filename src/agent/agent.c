@@ -8,6 +8,7 @@
 #include "agent/metrics.h"
 #include "agent/process.h"
 #include "agent/route.h"
+#include "agent/services.h"
 #include "agent/spawn.h"
 #include "agent/upload_journal.h"
 #include "base/clock.h"
@@ -70,5 +71,6 @@ int agent_main(const struct agent_start *start)
     agent.processes = process_table_new(&loop, agent.keep, start->spool_dir);
     process_table_configure(agent.processes, &agent.config);
     agent.metrics = metrics_new(start);
+    agent.services = services_start(&loop, &agent.config);
     return serve(&agent, start->listen_fd);
 }

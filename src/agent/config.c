@@ -18,6 +18,30 @@ static void free_envs(struct agent_env *envs, size_t count)
     free(envs);
 }
 
+static void free_services(struct agent_service *services, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (char **arg = services[i].argv; arg && *arg; arg++)
+            free(*arg);
+        free(services[i].argv);
+        free(services[i].user);
+    }
+    free(services);
+}
+
+const struct agent_service *agent_service_copy(const struct agent_service *service)
+{
+    size_t n = 0;
+    while (service->argv[n])
+        n++;
+    struct agent_service *copy = xmalloc(sizeof *copy);
+    *copy = (struct agent_service){.argv = xcalloc(n + 1, sizeof *copy->argv),
+                                   .user = service->user ? xstrdup(service->user) : NULL};
+    for (size_t i = 0; i < n; i++)
+        copy->argv[i] = xstrdup(service->argv[i]);
+    return copy;
+}
+
 void agent_config_done(struct agent_config *config)
 {
     free(config->sandbox_id);
@@ -25,6 +49,7 @@ void agent_config_done(struct agent_config *config)
     free(config->default_user);
     free(config->default_workdir);
     free_envs(config->envs, config->env_count);
+    free_services(config->services, config->service_count);
     *config = (struct agent_config){0};
 }
 
@@ -96,6 +121,40 @@ static int parse_spool(const json_t *in, struct agent_config *config, struct err
     return rc;
 }
 
+static int parse_service(const json_t *in, struct agent_service *service, struct err *err)
+{
+    json_t *command = NULL, *arg;
+    size_t i;
+    int rc = jsonx_array(in, "command", &command, err);
+    if (rc < 0 || (rc = text_copy(in, "user", &service->user, err)) < 0)
+        return rc;
+    if (json_array_size(command) == 0)
+        return err_set(err, ERR_INVALID, 0, "field 'services' has one without a command");
+    service->argv = xcalloc(json_array_size(command) + 1, sizeof *service->argv);
+    json_array_foreach (command, i, arg) {
+        if (!json_is_string(arg))
+            return err_set(err, ERR_INVALID, 0, "field 'command' must be a list of texts");
+        service->argv[i] = xstrdup(json_string_value(arg));
+    }
+    return 0;
+}
+
+static int parse_services(const json_t *in, struct agent_config *config, struct err *err)
+{
+    json_t *services = NULL, *one;
+    size_t i;
+    int rc = jsonx_array(in, "services", &services, err);
+    if (rc <= 0)
+        return rc;
+    config->services = xcalloc(json_array_size(services) + 1, sizeof *config->services);
+    json_array_foreach (services, i, one) {
+        config->service_count++;
+        if ((rc = parse_service(one, &config->services[i], err)) < 0)
+            return rc;
+    }
+    return 0;
+}
+
 static int parse_members(const json_t *in, struct agent_config *config, struct err *err)
 {
     int rc = text_copy(in, "sandboxId", &config->sandbox_id, err);
@@ -107,6 +166,8 @@ static int parse_members(const json_t *in, struct agent_config *config, struct e
         rc = text_copy(in, "defaultWorkdir", &config->default_workdir, err);
     if (rc >= 0)
         rc = parse_envs(in, config, err);
+    if (rc >= 0)
+        rc = parse_services(in, config, err);
     if (rc >= 0)
         rc = parse_limits(in, config, err);
     if (rc >= 0)

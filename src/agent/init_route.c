@@ -7,6 +7,7 @@
 
 #include "agent/keep.h"
 #include "agent/process.h"
+#include "agent/services.h"
 
 enum { CONFIG_MAX = ARENA_CONFIG_MAX };
 
@@ -24,6 +25,7 @@ static void body_done(struct http_exchange *x, int status, struct str body, void
         /* The agent that comes after us goes on with it. It is not too long, see CONFIG_MAX. */
         arena_config_save(keep_arena(agent->keep), body);
         process_table_configure(agent->processes, &agent->config);
+        services_configure(agent->services);
         http_respond(x, 204, NULL, STR(""));
     }
 }

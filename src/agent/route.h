@@ -20,6 +20,7 @@
 struct keep;
 struct process_table;
 struct metrics;
+struct services;
 struct watchers;
 
 struct agent {
@@ -29,6 +30,7 @@ struct agent {
     struct keep *keep;
     struct process_table *processes;
     struct metrics *metrics;
+    struct services *services;
     struct watchers *watchers; /* of the file watch service; NULL until it is first used */
 };
 

@@ -241,6 +241,8 @@ char *sandbox_record_agent_config(const struct sandbox *sb, const struct templat
         set_string(config, "defaultUser", template->default_user);
     if (template->default_workdir)
         set_string(config, "defaultWorkdir", template->default_workdir);
+    if (template->services)
+        json_object_set(config, "services", template->services);
     if (sb->limits.memory_bytes)
         set_integer(config, "memoryBytes", (int64_t)sb->limits.memory_bytes);
     if (sb->limits.cpu_millis)

@@ -89,6 +89,10 @@ static int read_manifest(const json_t *manifest, struct template *t, struct err 
         (rc = read_number(manifest, "cpuCount", &t->cpu_count, err)) < 0 ||
         (rc = read_number(manifest, "diskSizeMB", &t->disk_mb, err)) < 0)
         return rc;
+    json_t *services = json_object_get(manifest, "services");
+    if (services && !json_is_array(services))
+        return err_set(err, ERR_INVALID, 0, "\"services\" must be an array");
+    t->services = json_incref(services);
     t->default_user = user ? xstrdup(user) : NULL;
     t->default_workdir = workdir ? xstrdup(workdir) : NULL;
     t->envs = envs ? json_incref(envs) : json_object();
@@ -134,6 +138,7 @@ void template_done(struct template *t)
     free(t->default_user);
     free(t->default_workdir);
     json_decref(t->envs);
+    json_decref(t->services);
     memset(t, 0, sizeof *t);
 }
 

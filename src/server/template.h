@@ -17,6 +17,7 @@ struct template
     char *default_user;                    /* NULL: none */
     char *default_workdir;                 /* NULL: the user's home */
     json_t *envs;                          /* object of strings, never NULL */
+    json_t *services;                      /* array for the agent (agent/config.h); NULL: none */
     uint64_t memory_mb;                    /* 0: the server's default */
     uint64_t cpu_count;                    /* 0: the server's default */
     uint64_t disk_mb;                      /* 0: the server's default */
