@@ -66,8 +66,7 @@ int agent_main(const struct agent_start *start)
         return EXIT_BAD_START;
     loop.data = NULL; /* of the http module */
     upload_journal_sweep();
-    if (!start->in_group)
-        spawn_set_group(start->join_fds, AGENT_JOINS);
+    spawn_set_group(start->join_fds, AGENT_JOINS, start->in_group ? start->leave_fd : -1);
     agent.processes = process_table_new(&loop, agent.keep, start->spool_dir);
     process_table_configure(agent.processes, &agent.config);
     agent.metrics = metrics_new(start);

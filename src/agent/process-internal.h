@@ -51,6 +51,7 @@ struct process {
     struct spool spool;
     struct process_reader *readers;
 
+    struct process_launch *launch; /* while it is being started */
     bool pty;
     bool reaped;
     bool ended;
@@ -70,6 +71,9 @@ struct process_table {
     struct arena *arena;
     struct process *buckets[PROCESS_BUCKETS]; /* by pid; the newest of a pid comes first */
     struct process_list live, finished;
+    struct lanes *lanes; /* where processes are started */
+    size_t starting;
+    bool busy; /* one has been started already */
     struct spool_pool pool;
     uint64_t order;   /* of the next start */
     uint64_t keep_ms; /* how long a finished one is remembered */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/keep.h"
+#include "agent/lanes.h"
 #include "agent/process-internal.h"
 #include "agent/spawn.h"
 #include "agent/terminal.h"
@@ -326,98 +327,6 @@ void process_open_handles(struct process *p, int pidfd, int in, int out, int err
     process_output_watch(p);
 }
 
-/* Before there is a child: init has the descriptors, and what is written down of it so far counts. */
-static void opened(const struct spawned *s, void *arg)
-{
-    struct process *p = arg;
-    /* A terminal has one descriptor for both directions. */
-    const int fds[KEEP_PLACES] = {p->pty ? -1 : s->in, s->out, s->err};
-    keep_hold(p->table->keep, p->slot, fds);
-    ARENA_STEP();
-    p->record->state = PROCESS_STARTING;
-}
-
-static int write_down(struct process *p, const struct process_start_request *request,
-                      struct err *err)
-{
-    struct process_table *table = p->table;
-    p->slot = arena_slot_take(table->arena);
-    if (p->slot == ARENA_NONE)
-        return err_set(err, ERR_EXHAUSTED, 0, "too many processes are remembered");
-    p->life = arena_life(table->arena, p->slot);
-    p->record = arena_record(table->arena, p->slot);
-    memset(p->record, 0, offsetof(struct process_record, text));
-    *p->life = (struct arena_life){0};
-    p->record->pty = p->pty = request->pty;
-    p->record->keep = request->keep;
-    p->record->order = table->order++;
-    int rc = process_record_save(table->arena, p->slot, &request->config);
-    if (rc == -E2BIG)
-        return err_set(err, ERR_INVALID, 0, "arguments and environment are too long");
-    return rc < 0 ? err_set(err, ERR_EXHAUSTED, 0, "out of memory for processes") : 0;
-}
-
-static int run(struct process *p, struct spawn_request *spawn, struct err *err)
-{
-    struct spawned s;
-    spawn->pid_at = &p->life->pid;
-    spawn->opened = opened;
-    spawn->arg = p;
-    int rc = spawn_process(spawn, &s, err);
-    if (rc < 0) {
-        if (p->record->state)
-            keep_drop(p->table->keep, p->slot, (1U << KEEP_PLACES) - 1);
-        return rc;
-    }
-    p->record->state = PROCESS_LIVE;
-    p->pid = s.pid;
-    spool_init(&p->spool, &p->table->pool, p->slot, &p->record->end);
-    p->spool.keep = p->record->keep;
-    process_enter(p);
-    process_open_handles(p, s.pidfd, s.in, s.out, s.err);
-    if (s.exec_errno) {
-        char text[320];
-        spawn_exec_text(s.exec_errno, spawn->argv[0], text, sizeof text);
-        spool_append(&p->spool, p->pty ? SPOOL_PTY : SPOOL_STDERR, text, strlen(text));
-    }
-    return 0;
-}
-
-int process_start(struct process_table *table, struct process_start_request *request,
-                  const struct passwd_user *user, char *const *envp, const char *cwd,
-                  struct process **ret, struct err *err)
-{
-    struct spawn_request spawn = {
-        .argv = request->config.argv,
-        .envp = envp,
-        .cwd = cwd,
-        .user = user,
-        .stdin_open = request->stdin_open,
-        .pty = request->pty,
-        .cols = request->size.cols,
-        .rows = request->size.rows,
-    };
-    if (table->live.count >= PROCESS_LIVE_MAX)
-        return err_set(err, ERR_EXHAUSTED, 0, "%d processes run already", PROCESS_LIVE_MAX);
-    struct process *p = xcalloc(1, sizeof *p);
-    p->table = table;
-    p->queue_tail = &p->queue;
-    p->pidfd = -1;
-    int rc = write_down(p, request, err);
-    if (rc >= 0)
-        rc = run(p, &spawn, err);
-    if (rc < 0) {
-        if (p->record)
-            process_record_free(table->arena, p->slot);
-        free(p);
-        return rc;
-    }
-    p->config = request->config;
-    request->config = (struct process_config){0};
-    *ret = p;
-    return 0;
-}
-
 static void deadline_due(uv_timer_t *timer)
 {
     struct process *p = timer->data;
@@ -480,6 +389,7 @@ struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, cons
     uv_timer_init(loop, &table->expiry);
     table->expiry.data = table;
     spawn_setup();
+    table->lanes = lanes_new(loop);
     watch_news(table);
     process_table_recover(table);
     return table;
@@ -517,6 +427,7 @@ void process_table_free(struct process_table *table)
 {
     if (!table)
         return;
+    lanes_free(table->lanes);
     for (struct process *p; (p = table->live.first);) {
         stop_watching(p);
         close_handles(p);

@@ -46,10 +46,13 @@ void process_table_configure(struct process_table *table, const struct agent_con
  * loop must run once more for the memory to go. */
 void process_table_free(struct process_table *table);
 
-/* Starts it. request is emptied on success. envp and cwd are used during the call only. */
-int process_start(struct process_table *table, struct process_start_request *request,
-                  const struct passwd_user *user, char *const *envp, const char *cwd,
-                  struct process **ret, struct err *err);
+/* Told once of each start: p, or NULL and err. Maybe from inside the call. */
+typedef void process_started_fn(struct process *p, const struct err *err, void *arg);
+/* Starts it, which may take a while when the sandbox is at its limits. request is emptied; envs (see
+ * agent/env.h) and cwd are taken over; user is used during the call only. */
+void process_start(struct process_table *table, struct process_start_request *request,
+                   const struct passwd_user *user, char **envs, char *cwd,
+                   process_started_fn *started, void *arg);
 /* Kills it (SIGKILL) when it still runs after so long. */
 void process_set_deadline(struct process *p, int64_t ns);
 

@@ -93,38 +93,56 @@ static int start_directory(struct agent *agent, const struct rpc_request *reques
     return 0;
 }
 
-static int start(struct agent *agent, const struct rpc_request *request,
-                 struct process_start_request *message, struct process **ret, struct err *err)
+/* Who waits for a process to be started. */
+struct starter {
+    struct http_exchange *exchange; /* NULL: has gone */
+    struct rpc_head head;
+};
+
+static void starter_closed(struct http_exchange *x, void *arg)
 {
-    _cleanup_free_ char *cwd = NULL;
-    int rc = start_directory(agent, request, &message->config, &cwd, err);
-    if (rc < 0)
-        return rc;
-    char **env =
-        env_build(&agent->config, request->user, message->config.envs, message->config.env_count);
-    rc = process_start(agent->processes, message, request->user, env, cwd, ret, err);
-    env_free(env);
-    return rc;
+    struct starter *s = arg;
+    s->exchange = NULL;
+}
+
+/* A client that has gone meanwhile leaves the process to itself, as one that goes later does. */
+static void on_started(struct process *p, const struct err *err, void *arg)
+{
+    static const struct http_exchange_events none = {0};
+    struct starter *s = arg;
+    if (p && s->head.timeout_ns >= 0)
+        process_set_deadline(p, s->head.timeout_ns);
+    if (s->exchange) {
+        const struct rpc_request request = {.exchange = s->exchange, .head = &s->head};
+        http_exchange_on(s->exchange, &none, NULL);
+        if (p)
+            process_stream_open(p, &request, true, -1);
+        else
+            rpc_respond_error(s->exchange, &s->head, err);
+    }
+    free(s);
 }
 
 void rpc_process_start(struct agent *agent, const struct rpc_request *request, json_t *in)
 {
+    static const struct http_exchange_events events = {.closed = starter_closed};
     struct process_start_request message;
-    struct process *p;
+    char *cwd = NULL;
     struct err err;
-    if (process_start_parse(in, &message, &err) < 0) {
-        rpc_respond_error(request->exchange, request->head, &err);
-        return;
-    }
-    int rc = start(agent, request, &message, &p, &err);
-    process_start_done(&message);
+    int rc = process_start_parse(in, &message, &err);
+    if (rc >= 0 && (rc = start_directory(agent, request, &message.config, &cwd, &err)) < 0)
+        process_start_done(&message);
     if (rc < 0) {
         rpc_respond_error(request->exchange, request->head, &err);
         return;
     }
-    if (request->head->timeout_ns >= 0)
-        process_set_deadline(p, request->head->timeout_ns);
-    process_stream_open(p, request, true, -1);
+    struct starter *s = xcalloc(1, sizeof *s);
+    s->exchange = request->exchange;
+    s->head = *request->head;
+    http_exchange_on(s->exchange, &events, s);
+    char **envs =
+        env_build(&agent->config, request->user, message.config.envs, message.config.env_count);
+    process_start(agent->processes, &message, request->user, envs, cwd, on_started, s);
 }
 
 void rpc_process_connect(struct agent *agent, const struct rpc_request *request, json_t *in)

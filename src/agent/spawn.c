@@ -4,7 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +25,7 @@
 
 enum {
     STACK_SIZE = 64 << 10,
+    STACKS = 4,
     PATHS_MAX_BYTES = 1 << 20,
     EXIT_NOT_FOUND = 127,
     EXIT_NOT_EXECUTABLE = 126,
@@ -35,8 +36,10 @@ static struct {
     struct rlimit descriptors; /* as we found it, for the children */
     int joins[AGENT_JOINS];    /* their control group's doors */
     size_t join_count;
-    char *stack; /* of the child until its exec; one at a time */
-} setup;
+    pthread_mutex_t lock; /* of leaving */
+    int leave;            /* we are in that group ourselves, and leave it by this; -1: not */
+    char *stacks[STACKS]; /* of children until their exec, unused ones */
+} setup = {.lock = PTHREAD_MUTEX_INITIALIZER, .leave = -1};
 
 /* ---- once ---- */
 
@@ -82,8 +85,9 @@ void spawn_setup(void)
     setrlimit(RLIMIT_NOFILE, &all);
 }
 
-void spawn_set_group(const int *joins, size_t count)
+void spawn_set_group(const int *joins, size_t count, int leave)
 {
+    setup.leave = leave;
     setup.join_count = 0;
     for (size_t i = 0; i < count && i < AGENT_JOINS; i++)
         if (joins[i] >= 0)
@@ -100,6 +104,7 @@ struct child {
     const char *paths; /* what to try, one after another, each NUL-terminated; "" ends */
     char **script;     /* argv with two free places in front: for a file without #! */
     int stdio[3];
+    size_t join_count;
     bool switch_user;
     enum stage stage; /* where it failed */
     int error;
@@ -157,7 +162,7 @@ static int child_main(void *arg)
     const struct spawn_request *r = c->request;
     struct sigaction standard = {.sa_handler = SIG_DFL};
     sigset_t none;
-    for (size_t i = 0; i < setup.join_count; i++)
+    for (size_t i = 0; i < c->join_count; i++)
         if (syscall(SYS_write, setup.joins[i], "0", 1) != 1)
             child_fail(c, STAGE_GROUP);
     syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &setup.descriptors, NULL);
@@ -170,7 +175,8 @@ static int child_main(void *arg)
         syscall(SYS_dup3, c->stdio[i], i, 0);
     if (r->pty && syscall(SYS_ioctl, 0, TIOCSCTTY, 0) < 0)
         child_fail(c, STAGE_TERMINAL);
-    syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+    /* At once, not at the exec: it may take its time, and what we close meanwhile is to be closed. */
+    syscall(SYS_close_range, 3, ~0U, 0);
     syscall(SYS_umask, 022);
     if (c->switch_user && !child_become_user(r->user))
         child_fail(c, STAGE_USER);
@@ -275,28 +281,91 @@ static int open_ends(const struct spawn_request *r, struct ends *e)
     return rc;
 }
 
-static int clone_child(struct child *c)
+static char *take_stack(void)
+{
+    for (int i = 0; i < STACKS; i++)
+        if (setup.stacks[i])
+            return TAKE_PTR(setup.stacks[i]);
+    void *p = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void give_stack(char *stack)
+{
+    for (int i = 0; i < STACKS; i++) {
+        if (!setup.stacks[i]) {
+            setup.stacks[i] = stack;
+            return;
+        }
+    }
+    munmap(stack, STACK_SIZE);
+}
+
+struct spawn {
+    const struct spawn_request *request;
+    struct buf paths;
+    char **script;
+    struct ends ends;
+    struct child child;
+    char *stack;
+    int32_t pid_at; /* where the request has no place for it */
+    int rc;         /* pid or -errno */
+};
+
+static void spawn_free(struct spawn *s)
+{
+    if (s->stack)
+        give_stack(s->stack);
+    ends_done(&s->ends);
+    buf_done(&s->paths);
+    free(s->script);
+    free(s);
+}
+
+static int clone_child(struct spawn *s)
+{
+    int pid = clone(child_main, s->stack + STACK_SIZE,
+                    CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD, &s->child,
+                    s->request->pid_at ? s->request->pid_at : &s->pid_at);
+    return pid < 0 ? -errno : pid;
+}
+
+/* The group we are in too has no room: we leave it, and let the child enter, which v2 does not
+ * refuse. */
+static bool leave_group(void)
+{
+    pthread_mutex_lock(&setup.lock);
+    if (setup.leave >= 0 && write(setup.leave, "0", 1) == 1)
+        setup.leave = -1;
+    bool left = setup.leave < 0;
+    pthread_mutex_unlock(&setup.lock);
+    return left;
+}
+
+static size_t joins_needed(void)
+{
+    pthread_mutex_lock(&setup.lock);
+    size_t count = setup.leave < 0 ? setup.join_count : 0;
+    pthread_mutex_unlock(&setup.lock);
+    return count;
+}
+
+void spawn_run(struct spawn *s)
 {
     sigset_t all, before;
-    if (!setup.stack) {
-        void *p = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-        if (p == MAP_FAILED)
-            return -errno;
-        setup.stack = p;
-    }
     /* No handler may run in the child, it would run in our memory. */
     sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    int32_t pid_at = 0;
-    int pid = clone(child_main, setup.stack + STACK_SIZE,
-                    CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD, c,
-                    c->request->pid_at ? c->request->pid_at : &pid_at);
-    int rc = pid < 0 ? -errno : pid;
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    if (rc > 0 && c->stage == STAGE_NONE)
-        oom_expose(rc);
-    return rc;
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    s->child.join_count = joins_needed();
+    s->rc = clone_child(s);
+    if (s->rc == -EAGAIN && s->child.join_count == 0 && setup.join_count && leave_group()) {
+        s->child.join_count = setup.join_count;
+        s->rc = clone_child(s);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (s->rc > 0 && s->child.stage == STAGE_NONE)
+        oom_expose(s->rc);
 }
 
 /* Not by the clone itself, which can write only one of the pid and the pidfd where it is wanted.
@@ -331,49 +400,88 @@ static int system_error(int os, const char *what, struct err *err)
     return err_set(err, ERR_INTERNAL, os, "%s", what);
 }
 
+static int prepare(struct spawn *s, struct err *err)
+{
+    const struct spawn_request *r = s->request;
+    size_t argc = 0;
+    while (r->argv[argc])
+        argc++;
+    s->script = xcalloc(argc + 2, sizeof *s->script);
+    for (size_t i = 1; i <= argc; i++) /* the final NULL too */
+        s->script[i + 1] = r->argv[i];
+    if (list_paths(r, &s->paths) < 0)
+        return err_set(err, ERR_INVALID, E2BIG, "PATH is too long");
+    s->stack = take_stack();
+    if (!s->stack)
+        return system_error(ENOMEM, "start a process", err);
+    int rc = open_ends(r, &s->ends);
+    if (rc < 0)
+        return system_error(-rc, r->pty ? "open a terminal" : "open pipes", err);
+    s->child = (struct child){
+        .request = r,
+        .paths = buf_ptr(&s->paths),
+        .script = s->script,
+        .stdio = {s->ends.theirs[0], s->ends.theirs[1], s->ends.theirs[2]},
+        /* Only root can switch; anybody can be himself (tests). */
+        .switch_user = geteuid() == 0 || geteuid() != r->user->uid,
+    };
+    return 0;
+}
+
+int spawn_begin(const struct spawn_request *request, struct spawn **ret, struct err *err)
+{
+    struct spawn *s = xcalloc(1, sizeof *s);
+    s->request = request;
+    s->ends.ours = (struct spawned){.pidfd = -1, .in = -1, .out = -1, .err = -1};
+    memset(s->ends.theirs, -1, sizeof s->ends.theirs);
+    int rc = prepare(s, err);
+    if (rc < 0) {
+        spawn_free(s);
+        return rc;
+    }
+    if (request->opened)
+        request->opened(&s->ends.ours, request->arg);
+    *ret = s;
+    return 0;
+}
+
+static int finish(struct spawn *s, struct err *err)
+{
+    if (s->rc < 0)
+        return system_error(-s->rc, "start a process", err);
+    s->ends.ours.pid = s->rc;
+    int rc = open_pidfd(&s->ends);
+    if (rc < 0)
+        return system_error(-rc, "start a process", err);
+    const struct child *child = &s->child;
+    if (child->stage == STAGE_NONE || child->stage == STAGE_EXEC)
+        return 0;
+    if (s->request->pid_at)
+        *s->request->pid_at = 0; /* before the number is another's */
+    waitid(P_PIDFD, (id_t)s->ends.ours.pidfd, NULL, WEXITED);
+    return report(s->request, child, err);
+}
+
+int spawn_finish(struct spawn *s, struct spawned *ret, struct err *err)
+{
+    int rc = finish(s, err);
+    if (rc == 0) {
+        s->ends.ours.exec_errno = s->child.error;
+        *ret = s->ends.ours;
+        s->ends.ours = (struct spawned){.pidfd = -1, .in = -1, .out = -1, .err = -1};
+    }
+    spawn_free(s);
+    return rc;
+}
+
 int spawn_process(const struct spawn_request *request, struct spawned *ret, struct err *err)
 {
-    _cleanup_(buf_done) struct buf paths;
-    _cleanup_(ends_done) struct ends ends = {.ours = {.pidfd = -1, .in = -1, .out = -1, .err = -1},
-                                             .theirs = {-1, -1, -1}};
-    size_t argc = 0;
-    while (request->argv[argc])
-        argc++;
-    _cleanup_free_ char **script = xcalloc(argc + 2, sizeof *script);
-    for (size_t i = 1; i <= argc; i++) /* the final NULL too */
-        script[i + 1] = request->argv[i];
-    if (list_paths(request, &paths) < 0)
-        return err_set(err, ERR_INVALID, E2BIG, "PATH is too long");
-    int rc = open_ends(request, &ends);
+    struct spawn *s;
+    int rc = spawn_begin(request, &s, err);
     if (rc < 0)
-        return system_error(-rc, request->pty ? "open a terminal" : "open pipes", err);
-    struct child child = {
-        .request = request,
-        .paths = buf_ptr(&paths),
-        .script = script,
-        .stdio = {ends.theirs[0], ends.theirs[1], ends.theirs[2]},
-        /* Only root can switch; anybody can be himself (tests). */
-        .switch_user = geteuid() == 0 || geteuid() != request->user->uid,
-    };
-    if (request->opened)
-        request->opened(&ends.ours, request->arg);
-    rc = clone_child(&child);
-    if (rc < 0)
-        return system_error(-rc, "start a process", err);
-    ends.ours.pid = rc;
-    rc = open_pidfd(&ends);
-    if (rc < 0)
-        return system_error(-rc, "start a process", err);
-    if (child.stage != STAGE_NONE && child.stage != STAGE_EXEC) {
-        if (request->pid_at)
-            *request->pid_at = 0; /* before the number is another's */
-        waitid(P_PIDFD, (id_t)ends.ours.pidfd, NULL, WEXITED);
-        return report(request, &child, err);
-    }
-    ends.ours.exec_errno = child.error;
-    *ret = ends.ours;
-    ends.ours = (struct spawned){.pidfd = -1, .in = -1, .out = -1, .err = -1};
-    return 0;
+        return rc;
+    spawn_run(s);
+    return spawn_finish(s, ret, err);
 }
 
 void spawn_exec_text(int exec_errno, const char *command, char *out, size_t size)

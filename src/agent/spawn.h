@@ -20,9 +20,10 @@
 void spawn_setup(void);
 
 /* Descriptors that each child writes "0" into before anything else, -1 for none: so it and all that
- * comes from it is in the control group whose limits bind users' processes. Kept open by the caller
- * for ever. */
-void spawn_set_group(const int *joins, size_t count);
+ * comes from it is in the control group whose limits bind users' processes. With a leave descriptor
+ * we are in that group ourselves, and children need not enter it; we leave by writing "0" into that
+ * one when the group has no room for another process. All stay open for ever. */
+void spawn_set_group(const int *joins, size_t count, int leave);
 
 struct spawned;
 
@@ -52,7 +53,16 @@ struct spawned {
     int exec_errno;
 };
 
-/* 0, or negative errno with err set: ERR_INVALID when the working directory cannot be entered,
+/* Starting in three steps, so that the middle one, which waits until the child has become its program
+ * and competes for memory and CPU time with all that runs in the sandbox, can be in another thread.
+ * request is borrowed from the beginning to the end. */
+struct spawn;
+int spawn_begin(const struct spawn_request *request, struct spawn **ret, struct err *err);
+void spawn_run(struct spawn *s);
+/* The result, as of spawn_process. Frees s. */
+int spawn_finish(struct spawn *s, struct spawned *ret, struct err *err);
+
+/* All at once. 0, or negative errno with err set: ERR_INVALID when the working directory cannot be entered,
  * ERR_EXHAUSTED when processes, descriptors or terminals ran out. */
 int spawn_process(const struct spawn_request *request, struct spawned *ret, struct err *err);
 
