@@ -2,10 +2,12 @@
 """What results are made of: charts, tables, images and plain data beside their text."""
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import json
 import os
 import sys
 
+from IPython import get_ipython
 from IPython.core.formatters import BaseFormatter
 from IPython.display import display
 from traitlets import ObjectName, Unicode
@@ -57,9 +59,22 @@ def frame_data(frame):
     return {name: [cell(v) for v in frame.iloc[:, i].tolist()] for i, name in enumerate(names)}
 
 
+def charts():
+    """The module beside this one, whose directory is not on the user's sys.path."""
+    if "carrel_charts" not in sys.modules:
+        path = os.path.join(os.path.dirname(__file__), "carrel_charts.py")
+        spec = importlib.util.spec_from_file_location("carrel_charts", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules["carrel_charts"] = module
+    return sys.modules["carrel_charts"]
+
+
 def figure_chart(figure):
-    import carrel_charts
-    return carrel_charts.describe(figure)
+    try:
+        return charts().describe(figure)
+    except Exception:  # the picture is shown all the same
+        return {}
 
 
 def patch_image(module):
@@ -84,7 +99,18 @@ def patch_image_show(module):
     module.register(Show(), 0)
 
 
-AFTER_IMPORT = {"PIL.Image": patch_image, "PIL.ImageShow": patch_image_show}
+def patch_figure(module):
+    """By method: matplotlib's own set-up forgets every formatter of figures that it did not make."""
+    module.Figure._repr_e2b_chart_ = figure_chart
+
+
+def draw_inline(module):
+    """Figures are shown where they are made, from the first cell on."""
+    get_ipython().run_line_magic("matplotlib", "inline")
+
+
+AFTER_IMPORT = {"PIL.Image": patch_image, "PIL.ImageShow": patch_image_show,
+                "matplotlib.figure": patch_figure, "matplotlib.pyplot": draw_inline}
 
 
 class AfterImport(importlib.abc.MetaPathFinder):
@@ -110,10 +136,8 @@ def install(shell):
     formatters = shell.display_formatter.formatters
     data = DataFormatter(parent=shell.display_formatter)
     data.for_type_by_name("pandas.core.frame", "DataFrame", frame_data)
-    chart = ChartFormatter(parent=shell.display_formatter)
-    chart.for_type_by_name("matplotlib.figure", "Figure", figure_chart)
     formatters["e2b/data"] = data
-    formatters["e2b/chart"] = chart
+    formatters["e2b/chart"] = ChartFormatter(parent=shell.display_formatter)
     as_json = formatters["application/json"]
     as_json.for_type(list, plain_json)
     as_json.for_type(dict, plain_json)
