@@ -21,7 +21,7 @@ enum {
     BOX_SLOTS = 2048,  /* sandboxes of one instance at a time */
     BOX_UIDS = 65536,  /* user and group ids of one sandbox */
     BOX_UID_FIRST = 0x20000000,
-    BOX_MOUNTS_MAX = 20,
+    BOX_MOUNTS_MAX = 24,
     BOX_CGROUPS_MAX = 6, /* cgroup hierarchies that one sandbox is in */
     BOX_JOINS = 3,       /* of them, those with limits: memory, cpu, pids */
     BOX_TASKS = 2,       /* and those without: freezer, cpuacct */

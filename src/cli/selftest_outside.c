@@ -87,54 +87,51 @@ struct group {
     bool v2;
 };
 
-static bool has_word(struct str list, const char *word)
-{
-    struct str one;
-    while (str_split(&list, ',', &one))
-        if (str_eqz(one, word))
-            return true;
-    return false;
-}
-
-/* Where the sandbox is in the hierarchy of a controller, "" if there is none. */
-static struct group find_group(int pid, unsigned controller, const char *name)
+/* The sandbox's own group in the hierarchy of a controller, path "" if there is none. Init and agent
+ * are not in it (box/ns/cgroup.h), so it is found by the sandbox's id. */
+static struct group find_group(const char *id, unsigned controller)
 {
     struct group found = {0};
     struct cgroup_layout layout;
     _cleanup_free_ char *mounts = slurp("/proc/self/mountinfo");
-    _cleanup_free_ char *groups = slurp_proc(pid, "cgroup");
-    if (!mounts || !groups)
+    if (!mounts)
         return found;
     cgroup_layout_parse(str_from(mounts), STR("memory cpu pids"), &layout);
     for (size_t i = 0; i < layout.count; i++) {
         const struct cgroup_hierarchy *h = &layout.hierarchies[i];
-        struct str rest = str_from(groups), line, number, list;
-        if (!(h->controllers & controller))
-            continue;
-        while (str_split(&rest, '\n', &line)) {
-            if (!str_split(&line, ':', &number) || !str_split(&line, ':', &list) || !line.p)
-                continue;
-            if (h->v2 ? list.len == 0 : has_word(list, name)) {
-                snprintf(found.path, sizeof found.path, "%s%.*s", h->mount, STR_ARG(line));
-                found.v2 = h->v2;
+        for (int n = 0; n < BOX_INSTANCES && h->controllers & controller; n++) {
+            snprintf(found.path, sizeof found.path, "%s/carrel-%d/%s", h->mount, n, id);
+            found.v2 = h->v2;
+            if (access(found.path, F_OK) == 0)
                 return found;
-            }
         }
     }
+    found.path[0] = '\0';
     return found;
 }
 
+/* All processes of the sandbox: those in its init's pid namespace. */
 static size_t find_pids(int init, int pids[PIDS_MAX])
 {
-    struct group group = find_group(init, CGROUP_PIDS, "pids");
-    _cleanup_free_ char *path = xasprintf("%s/cgroup.procs", group.path);
-    _cleanup_free_ char *text = slurp(path);
-    struct str rest = str_from(text), line;
+    char path[64];
+    struct stat own, other;
     size_t count = 0;
     uint64_t pid;
-    while (text && count < PIDS_MAX && str_split(&rest, '\n', &line))
-        if (str_to_u64(line, INT_MAX, &pid) == 0)
+    snprintf(path, sizeof path, "/proc/%d/ns/pid", init);
+    DIR *proc = opendir("/proc");
+    if (!proc || stat(path, &own) < 0) {
+        if (proc)
+            closedir(proc);
+        return 0;
+    }
+    for (struct dirent *entry; count < PIDS_MAX && (entry = readdir(proc));) {
+        if (str_to_u64(str_from(entry->d_name), INT_MAX, &pid) < 0)
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)pid);
+        if (stat(path, &other) == 0 && other.st_ino == own.st_ino && other.st_dev == own.st_dev)
             pids[count++] = (int)pid;
+    }
+    closedir(proc);
     return count;
 }
 
@@ -279,10 +276,10 @@ static void look_at_mounts(const struct selftest_outside *o, int init,
 
 /* ---- limits, network, files ---- */
 
-static void look_at_limit(int init, unsigned controller, const char *name, const char *v1_file,
+static void look_at_limit(const char *id, unsigned controller, const char *v1_file,
                           const char *v2_file, const char *expected, struct finding *f)
 {
-    struct group group = find_group(init, controller, name);
+    struct group group = find_group(id, controller);
     _cleanup_free_ char *path = xasprintf("%s/%s", group.path, group.v2 ? v2_file : v1_file);
     _cleanup_free_ char *text = slurp(path);
     size_t n = text ? strcspn(text, "\n") : 0;
@@ -291,19 +288,18 @@ static void look_at_limit(int init, unsigned controller, const char *name, const
          good ? "" : " instead of ", good ? "" : expected);
 }
 
-static void look_at_limits(const struct selftest_outside *o, int init,
-                           struct selftest_report *report)
+static void look_at_limits(const struct selftest_outside *o, struct selftest_report *report)
 {
     enum { PERIOD = 100000 };
     struct finding f = {0};
     char text[64];
-    bool v2 = find_group(init, CGROUP_CPU, "cpu").v2;
+    bool v2 = find_group(o->id, CGROUP_CPU).v2;
     snprintf(text, sizeof text, "%llu", (unsigned long long)o->memory_bytes);
-    look_at_limit(init, CGROUP_MEMORY, "memory", "memory.limit_in_bytes", "memory.max", text, &f);
+    look_at_limit(o->id, CGROUP_MEMORY, "memory.limit_in_bytes", "memory.max", text, &f);
     snprintf(text, sizeof text, "%u", o->pids);
-    look_at_limit(init, CGROUP_PIDS, "pids", "pids.max", "pids.max", text, &f);
+    look_at_limit(o->id, CGROUP_PIDS, "pids.max", "pids.max", text, &f);
     snprintf(text, sizeof text, v2 ? "%u %d" : "%u", o->cpu_millis * (PERIOD / 1000), PERIOD);
-    look_at_limit(init, CGROUP_CPU, "cpu", "cpu.cfs_quota_us", "cpu.max", text, &f);
+    look_at_limit(o->id, CGROUP_CPU, "cpu.cfs_quota_us", "cpu.max", text, &f);
     report_as(report, "outside-limits", "8", "its limits are in force", &f);
 }
 
@@ -375,7 +371,7 @@ void selftest_outside_look(const struct selftest_outside *o, struct selftest_rep
     look_at_agent(init, report);
     look_at_descriptors(init, report);
     look_at_mounts(o, init, report);
-    look_at_limits(o, init, report);
+    look_at_limits(o, report);
     look_at_links(report);
     look_at_files(o, report);
 }

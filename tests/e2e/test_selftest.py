@@ -15,11 +15,6 @@ from harness import BINARY, TEMPLATES, child_pids, eventually
 # again must leave this list, so that it cannot fail unnoticed afterwards.
 KNOWN_OPEN = {
     "limit-disk": "the disk limit is measured and not enforced (src/box/ns)",
-    "proc-files": "/proc/pressure is not masked (src/box/ns/plan.c)",
-    "network-resolvers": "port 53 of every public address answers (src/box/ns/nft.c)",
-    "cgroup-view": "/proc/self/cgroup names the group of the host, the cgroup namespace being the "
-    "zygote's (src/zygote/main.c)",
-    "kernel-secrets": "/proc/iomem is not masked (src/box/ns/plan.c)",
 }
 
 # wall: the groups of probes to run, and properties that must be named as open, and by whom

@@ -156,7 +156,7 @@ static int open_parent(struct cgroup_host *host, size_t i, struct err *err)
         if (rc < 0)
             return rc;
     }
-    int rc = has_limits(h) ? make_agents(fd, h, err) : 0;
+    int rc = make_agents(fd, h, err);
     if (rc == 0)
         host->fds[i] = TAKE_FD(fd);
     return rc;
@@ -442,7 +442,7 @@ size_t cgroup_open_agents(const struct cgroup_host *host, int fds[BOX_CGROUPS_MA
     for (size_t i = 0; i < host->layout.count; i++) {
         const struct cgroup_hierarchy *h = &host->layout.hierarchies[i];
         const char *file = h->v2 ? CGROUP_AGENTS "/cgroup.procs" : CGROUP_AGENTS "/tasks";
-        int fd = has_limits(h) ? openat(host->fds[i], file, O_WRONLY | O_CLOEXEC) : -1;
+        int fd = openat(host->fds[i], file, O_WRONLY | O_CLOEXEC);
         if (fd >= 0)
             fds[count++] = fd;
     }

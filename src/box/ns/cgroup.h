@@ -57,8 +57,9 @@ const struct cgroup_layout *cgroup_host_layout(const struct cgroup_host *host);
 /* Where init and agents are, beside the sandboxes' groups; no valid id. */
 #define CGROUP_AGENTS "_agents"
 
-/* Descriptors to write "0" into, by which a process moves into CGROUP_AGENTS in all hierarchies
- * that have limits. Returns how many; owned by the caller. */
+/* Descriptors to write "0" into, by which a process moves into CGROUP_AGENTS in all hierarchies.
+ * The zygote's cgroup namespace begins there, so that a sandbox sees the path of no group of the
+ * host's. Returns how many; owned by the caller. */
 size_t cgroup_open_agents(const struct cgroup_host *host, int fds[BOX_CGROUPS_MAX]);
 /* Ends every process in CGROUP_AGENTS whose pid namespace spare() does not know: inits whose
  * launcher died before it had written them down. Returns how many. */

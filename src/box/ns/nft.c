@@ -217,6 +217,8 @@ static void entry_text(struct text *t, const struct nft_policy *policy, const ch
     put(t, "        ip saddr != %s/%u drop\n", subnet, policy->prefix);
     put(t, "        fib saddr . iif oif missing drop\n"
            "        ip daddr @resolvers " DNS " goto asking\n"
+           "        " DNS " drop\n" /* of the named resolvers only; over TLS likewise */
+           "        meta l4proto { tcp, udp } th dport 853 drop\n"
            "        ip daddr @closed ip daddr != @opened drop\n"
            "        fib daddr type != unicast drop\n"
            "    }\n");

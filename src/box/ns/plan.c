@@ -99,8 +99,10 @@ static void plan_mounts(const struct box_layout *layout, const struct box_plan *
              MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
     for (const char *const *mask = layout->proc_masks; mask && *mask; mask++) {
         char target[sizeof in->mounts[0].target];
-        if (PUT(target, BOX_ROOT "/proc/%s", *mask))
-            add_bind(in, "/dev/null", target, MS_RDONLY | MS_NOSUID | MS_NOEXEC);
+        bool directory = (*mask)[strlen(*mask) - 1] == '/';
+        if (PUT(target, BOX_ROOT "/proc/%s", *mask)) /* /dev/pts of the zygote's /dev is empty */
+            add_bind(in, directory ? "/dev/pts" : "/dev/null", target,
+                     MS_RDONLY | MS_NOSUID | MS_NOEXEC);
     }
     add_bind(in, "/dev", BOX_ROOT "/dev", MS_RDONLY | MS_NOSUID | MS_NOEXEC);
     struct box_mount *pts = add_new(in, "devpts", BOX_ROOT "/dev/pts", MS_NOSUID | MS_NOEXEC);
@@ -219,9 +221,11 @@ int box_plan_print(const struct box_plan *plan, struct buf *out)
 
 const char *const *box_proc_masks(void)
 {
-    static const char *const candidates[] = {"kallsyms",      "kcore",        "keys",
-                                             "cmdline",       "timer_list",   "sched_debug",
-                                             "sysrq-trigger", "latency_stats"};
+    /* pressure: anybody may set triggers there, on the whole host's load. A slash: a directory. */
+    static const char *const candidates[] = {
+        "kallsyms",    "kcore",         "keys",     "cmdline",      "timer_list", "sched_debug",
+        "sysrq-trigger", "latency_stats", "iomem",  "vmallocinfo",  "slabinfo",   "pagetypeinfo",
+        "modules",     "pressure/"};
     static const char *found[ARRAY_SIZE(candidates) + 1];
     static bool ready;
     size_t n = 0;
