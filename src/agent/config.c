@@ -118,6 +118,9 @@ static int parse_spool(const json_t *in, struct agent_config *config, struct err
         rc = parse_bytes(spool, "diskBytes", &config->spool_disk_bytes, err);
     if (rc >= 0)
         rc = parse_bytes(spool, "processBytes", &config->spool_process_bytes, err);
+    if (rc >= 0)
+        rc = jsonx_u32(spool, "holdSeconds", &config->hold_s, err);
+    config->hold_given = rc == 1;
     return rc;
 }
 

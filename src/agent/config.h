@@ -5,13 +5,15 @@
  *   {"sandboxId":"i…","templateId":"base","envs":{"K":"V"},"defaultUser":"user",
  *    "defaultWorkdir":"/home/user","memoryBytes":536870912,"cpuMillis":2000,
  *    "finishedSeconds":30,
- *    "spool":{"memoryBytes":33554432,"diskBytes":268435456,"processBytes":67108864},
+ *    "spool":{"memoryBytes":33554432,"diskBytes":268435456,"processBytes":67108864,
+ *             "holdSeconds":10},
  *    "services":[{"command":["/path","arg"],"user":"root"}]}
  *
  * envs holds the sandbox-global variables complete (E2B_SANDBOX and friends, the template's, those
  * of create), in the order of protocol.md 5.2. Unknown members are ignored. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +46,8 @@ struct agent_config {
     uint64_t spool_memory_bytes;  /* output held in memory, of all processes */
     uint64_t spool_disk_bytes;    /* output held on disk, of all processes */
     uint64_t spool_process_bytes; /* output held of one process */
+    bool hold_given;
+    uint32_t hold_s; /* how long a process waits at that bound for a reader; 0: never */
 };
 
 /* Parses JSON text. On success *config is replaced (its old content freed); on failure it is

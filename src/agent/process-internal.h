@@ -40,8 +40,10 @@ struct process {
     bool adopted; /* init's child: init reaps it */
     uv_poll_t pid_poll;
     uv_timer_t deadline;
-    uv_timer_t flush; /* of carried bytes when the process pauses inside a character */
-    unsigned handles; /* libuv's, not yet closed */
+    uv_timer_t flush;  /* of carried bytes when the process pauses inside a character */
+    uv_timer_t hold;   /* how long it waits for readers that do not read */
+    uint64_t taken_at; /* loop time when a reader has last taken something, or come */
+    unsigned handles;  /* libuv's, not yet closed */
 
     struct process_channel in, out, err;
     struct process_queued *queue, **queue_tail;
@@ -53,6 +55,7 @@ struct process {
 
     struct process_launch *launch; /* while it is being started */
     bool pty;
+    bool held; /* its pipes are not watched until a reader has taken more, or the time is over */
     bool reaped;
     bool ended;
     bool forgotten; /* out of the table; freed with the last reader and handle */
@@ -77,6 +80,7 @@ struct process_table {
     struct spool_pool pool;
     uint64_t order;   /* of the next start */
     uint64_t keep_ms; /* how long a finished one is remembered */
+    uint64_t hold_ms;
     uv_timer_t expiry;
     uv_poll_t news; /* of init */
     bool has_news;

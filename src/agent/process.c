@@ -107,6 +107,7 @@ static void close_handles(struct process *p)
     process_channel_close(&p->err);
     uv_close((uv_handle_t *)&p->deadline, process_handle_closed);
     uv_close((uv_handle_t *)&p->flush, process_handle_closed);
+    uv_close((uv_handle_t *)&p->hold, process_handle_closed);
 }
 
 /* Forgets what has been remembered long enough, oldest first. Who is still read is given another
@@ -305,8 +306,9 @@ void process_open_handles(struct process *p, int pidfd, int in, int out, int err
     uv_loop_t *loop = p->table->loop;
     uv_timer_init(loop, &p->deadline);
     uv_timer_init(loop, &p->flush);
-    p->deadline.data = p->flush.data = p;
-    p->handles = 2;
+    uv_timer_init(loop, &p->hold);
+    p->deadline.data = p->flush.data = p->hold.data = p;
+    p->handles = 3;
     p->pidfd = pidfd;
     p->reaped = p->life->ended;
     p->pid_watched = !p->reaped && pidfd >= 0;
@@ -381,6 +383,7 @@ struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, cons
     table->keep = keep;
     table->arena = keep_arena(keep);
     table->keep_ms = PROCESS_FINISHED_S * UINT64_C(1000);
+    table->hold_ms = PROCESS_HOLD_S * UINT64_C(1000);
     spool_pool_init(&table->pool, table->arena, &standard_limits);
     if (spool_dir)
         table->pool.directory = spool_dir;
@@ -405,6 +408,7 @@ void process_table_configure(struct process_table *table, const struct agent_con
     if (config->spool_process_bytes)
         limits.process = config->spool_process_bytes;
     table->pool.limits = limits;
+    table->hold_ms = (config->hold_given ? config->hold_s : PROCESS_HOLD_S) * UINT64_C(1000);
     if (config->finished_s)
         table->keep_ms = config->finished_s * UINT64_C(1000);
 }

@@ -2,12 +2,12 @@
 /* The processes that were started through the agent: their life from start to 30 seconds after the
  * end, their input, and their output on its way to any number of readers.
  *
- * Output. What a process writes goes into its spool (agent/spool.h) at once; nothing ever holds it
- * up. Readers are attached by the owner, each with its own cursor, and woken when there is more. Who
+ * Output. What a process writes goes into its spool (agent/spool.h) at once. Readers are attached by the owner, each with its own cursor, and woken when there is more. Who
  * attaches begins where the furthest reader had come to, so each byte is delivered once, however many
  * came and went; and what a reader that has got stuck did not take goes to the next. Or he says where
  * to begin. The spool keeps what some reader still needs up to its bound, then the oldest goes, counted
- * in the cursors of those who miss it.
+ * in the cursors of those who miss it. Only when the furthest reader itself would miss something, and
+ * has taken something lately, is the process made to wait for it (docs/decisions/output.md).
  *
  * The agent may die. All of this is written down in the arena (agent/arena.h) before anybody hears of
  * it, init holds a copy of every descriptor (agent/keep.h), and process_table_new goes on from there.
@@ -30,6 +30,7 @@ enum {
     PROCESS_LIVE_MAX = 16384,
     PROCESS_FINISHED_MAX = 4096,
     PROCESS_FINISHED_S = 30,
+    PROCESS_HOLD_S = 10,
     PROCESS_INPUT_MAX = 16 << 20, /* queued bytes of one process */
 };
 

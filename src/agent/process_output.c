@@ -159,6 +159,37 @@ static ssize_t read_piece(struct process_channel *c, bool *ret_short)
     return n == -EAGAIN || n == -EINTR ? -EAGAIN : 0; /* EIO is how a terminal ends */
 }
 
+/* ---- waiting for readers ---- */
+
+/* Whether reading more would take from the furthest reader what it has not got, though it reads. */
+static bool must_wait(const struct process *p)
+{
+    uint64_t at_stake = p->readers ? spool_at_stake(&p->spool) : 0;
+    if (at_stake <= p->record->delivered)
+        return false;
+    return uv_now(p->table->loop) - p->taken_at < p->table->hold_ms;
+}
+
+static void go_on(struct process *p)
+{
+    p->held = false;
+    uv_timer_stop(&p->hold);
+    process_output_watch(p);
+}
+
+static void hold_due(uv_timer_t *timer)
+{
+    go_on(timer->data);
+}
+
+static void hold(struct process *p)
+{
+    uint64_t waited = uv_now(p->table->loop) - p->taken_at;
+    p->held = true;
+    uv_timer_start(&p->hold, hold_due, p->table->hold_ms - waited, 0);
+    process_output_watch(p);
+}
+
 static void read_end(struct process_channel *c)
 {
     struct process *p = c->process;
@@ -187,6 +218,10 @@ static void channel_ready(uv_poll_t *poll, int status, int events)
     struct process_channel *c = poll == &p->out.poll ? &p->out : &p->err;
     bool was_short = false;
     for (int i = 0; i < READS_A_TURN && !was_short; i++) {
+        if (must_wait(p)) {
+            hold(p);
+            break;
+        }
         ssize_t n = read_piece(c, &was_short);
         if (n == 0 || (n < 0 && c->draining)) {
             read_end(c);
@@ -210,7 +245,9 @@ void process_output_watch(struct process *p)
 {
     struct process_channel *channels[] = {&p->out, &p->err};
     for (int i = 0; i < 2; i++) {
-        if (channels[i]->fd >= 0)
+        if (channels[i]->fd >= 0 && p->held)
+            uv_poll_stop(&channels[i]->poll);
+        else if (channels[i]->fd >= 0)
             uv_poll_start(&channels[i]->poll, UV_READABLE, channel_ready);
     }
 }
@@ -306,9 +343,13 @@ static void trim(struct process *p)
 void process_consumed(struct process_reader *reader)
 {
     struct process *p = reader->process;
-    if (reader->taken > p->record->delivered)
+    if (reader->taken > p->record->delivered) {
         p->record->delivered = reader->taken;
+        p->taken_at = uv_now(p->table->loop);
+    }
     trim(p);
+    if (p->held && !must_wait(p))
+        go_on(p);
 }
 
 void process_wake_readers(struct process *p)
@@ -322,6 +363,7 @@ void process_wake_readers(struct process *p)
 void process_attach(struct process *p, struct process_reader *reader)
 {
     reader->process = p;
+    p->taken_at = uv_now(p->table->loop);
     reader->cursor = spool_cursor_at(p->record->delivered);
     reader->taken = reader->cursor.offset;
     reader->previous = NULL;

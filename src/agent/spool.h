@@ -116,6 +116,9 @@ void spool_commit(struct spool *s, enum spool_kind kind, size_t n);
 /* Copies n bytes in. */
 void spool_append(struct spool *s, enum spool_kind kind, const void *p, size_t n);
 
+/* Output before this offset may be dropped by the next spool_reserve; 0: none. */
+uint64_t spool_at_stake(const struct spool *s);
+
 uint64_t spool_begin(const struct spool *s);
 static inline uint64_t spool_end(const struct spool *s)
 {

@@ -176,15 +176,24 @@ const char *spool_bytes(const struct spool *s, uint64_t sequence)
 
 /* ---- giving up segments ---- */
 
-/* again: its place on disk will be written to soon. */
-static void drop_oldest(struct spool *s, bool again)
+static void ftruncate_all(int fd)
+{
+    if (ftruncate(fd, 0) < 0)
+        return; /* it stays as large as it is: no harm but the space */
+}
+
+/* punch: give its place on disk back at once. It costs more than writing there again, so while there
+ * is a backlog it is left for the next segment; with the last one the whole file goes. */
+static void drop_oldest(struct spool *s, bool punch)
 {
     struct spool_pool *pool = s->pool;
     uint32_t id = spool_id(s, s->first), used = arena_segment(pool->arena, id)->used;
     s->bytes -= used;
     if (on_disk(id)) {
         pool->disk -= used;
-        if (!again)
+        if (pool->disk == 0)
+            ftruncate_all(pool->disk_fd);
+        else if (punch)
             fallocate(pool->disk_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, disk_offset(id),
                       ARENA_SEGMENT);
     } else {
@@ -210,6 +219,19 @@ static uint64_t segment_end(const struct spool *s, uint64_t sequence)
     return sequence + 1 < s->last ? spool_segment(s, sequence + 1)->offset : *s->end;
 }
 
+uint64_t spool_at_stake(const struct spool *s)
+{
+    const struct spool_pool *pool = s->pool;
+    uint64_t most = pool->limits.process_memory / SPOOL_SEGMENT;
+    bool memory_full =
+        s->last - s->in_memory >= most || pool->memory + SPOOL_SEGMENT > pool->limits.memory;
+    bool disk_full = pool->disk_broken || pool->disk + SPOOL_SEGMENT > pool->limits.disk;
+    if (s->first == s->last ||
+        (s->bytes + SPOOL_SEGMENT <= pool->limits.process && !(memory_full && disk_full)))
+        return 0;
+    return segment_end(s, s->first);
+}
+
 /* Makes the spool hold one segment less in memory. */
 static void retire(struct spool *s)
 {
@@ -217,7 +239,7 @@ static void retire(struct spool *s)
     while (s->in_memory == before) {
         bool history = segment_end(s, s->first) <= s->needed && !s->keep;
         if (history || !to_disk(s))
-            drop_oldest(s, !history);
+            drop_oldest(s, false);
     }
 }
 
@@ -267,7 +289,7 @@ bool spool_add_segment(struct spool *s)
     const struct spool_limits *limits = &pool->limits;
     uint64_t most = limits->process_memory / SPOOL_SEGMENT;
     while (s->first < s->last && s->bytes + SPOOL_SEGMENT > limits->process)
-        drop_oldest(s, true);
+        drop_oldest(s, false);
     while (s->in_memory < s->last && s->last - s->in_memory >= (most ? most : 1))
         retire(s);
     while (pool->memory + SPOOL_SEGMENT > limits->memory && retire_any(pool))
@@ -312,7 +334,7 @@ void spool_init(struct spool *s, struct spool_pool *pool, uint32_t slot, uint64_
 void spool_done(struct spool *s)
 {
     while (s->first < s->last)
-        drop_oldest(s, false);
+        drop_oldest(s, true);
     free(TAKE_PTR(s->ring));
     s->ring_size = 0;
 }

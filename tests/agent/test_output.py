@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from conftest import CONFIG, Agent, envelope
+from conftest import CONFIG, Agent
 
 MIB = 1 << 20
 
@@ -130,6 +130,27 @@ def test_at_the_bound_the_oldest_goes_and_is_counted(small_agent, tmp_path):
     assert late.missed == len(content) - len(kept)
     assert late.end["metadata"] == {"carrel-missed-bytes": [str(late.missed)]}
     assert end["exited"]
+
+
+def test_a_process_waits_at_the_bound_for_a_reader_that_reads(small_agent, tmp_path):
+    content = os.urandom(40 * MIB)
+    (tmp_path / "f").write_bytes(content)
+    stream = small_agent.sh("cat $1; cat $1", str(tmp_path / "f"))
+    out, end = stream.finish()
+    assert out["stdout"] == content * 2 and stream.end == {}
+
+
+def test_but_not_for_one_that_does_not(tmp_path):
+    limits = {"processBytes": 4 * MIB, "holdSeconds": 1}
+    agent = Agent(str(tmp_path), {**CONFIG, "spool": limits})
+    try:
+        stream = agent.sh("head -c 20000000 /dev/zero; printf end")
+        agent.wait_gone(stream.pid)
+        out, end = stream.finish()
+        assert end["exited"] and out["stdout"].endswith(b"end") and stream.missed > 10 * MIB
+        assert len(out["stdout"]) + stream.missed == 20000003
+    finally:
+        agent.stop()
 
 
 def test_memory_and_then_disk_hold_what_nobody_reads(agent, tmp_path):
