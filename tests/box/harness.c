@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -113,6 +114,7 @@ bool harness_start(struct harness *h)
     h->launcher = fork();
     must(h->launcher >= 0, "fork");
     if (h->launcher == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no launcher */
         close(ready[0]);
         log_setup("launcher", getenv("BOX_LOG") ? LOG_DEBUG : LOG_ERROR);
         _exit(launcher_main(&h->options));
@@ -262,6 +264,25 @@ const char *harness_ask(struct harness *h, const char *id, const char *line)
     return answer;
 }
 
+pid_t harness_zygote(const struct harness *h)
+{
+    DIR *dir = opendir("/proc");
+    pid_t found = -1;
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        char path[300];
+        _cleanup_free_ char *text = NULL;
+        int pid, ppid;
+        char name[32], state_letter;
+        snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
+        if (fd_read_file(AT_FDCWD, path, 4096, &text, NULL) == 0 &&
+            sscanf(text, "%d (%31[^)]) %c %d", &pid, name, &state_letter, &ppid) == 4 &&
+            ppid == h->launcher && strcmp(name, "carrel-zygote") == 0)
+            found = pid;
+    }
+    closedir(dir);
+    return found;
+}
+
 bool harness_wait(bool (*cond)(void *arg), void *arg)
 {
     int64_t until = clock_mono_ns() + DEADLINE_MS * CLOCK_MS;
@@ -320,4 +341,14 @@ static bool nothing_left(void *arg)
 bool harness_clean(struct harness *h)
 {
     return harness_wait(nothing_left, h);
+}
+
+unsigned harness_kits(const struct harness *h)
+{
+    char path[128];
+    unsigned n = 0;
+    snprintf(path, sizeof path, "%s/ready", h->state);
+    n += count_dirs(path, NULL);
+    snprintf(path, sizeof path, "%s/.ready", h->run);
+    return n + count_dirs(path, NULL);
 }

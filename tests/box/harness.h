@@ -53,6 +53,9 @@ unsigned harness_list(struct harness *h); /* how many run */
 /* Sends a line to the agent of id and returns all it answers (static buffer), or NULL. */
 const char *harness_ask(struct harness *h, const char *id, const char *line);
 
+/* Pid of the launcher's zygote, or -1. */
+pid_t harness_zygote(const struct harness *h);
+
 /* Waits until cond(arg) or ten seconds have gone by. */
 bool harness_wait(bool (*cond)(void *arg), void *arg);
 /* What this harness's sandboxes have on the host. */
@@ -62,3 +65,5 @@ struct harness_remains {
 struct harness_remains harness_remains(const struct harness *h);
 /* Waits until there is nothing. */
 bool harness_clean(struct harness *h);
+/* Directories of kits (box/ns/kit.h): two for each that is ready. */
+unsigned harness_kits(const struct harness *h);

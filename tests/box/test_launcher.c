@@ -365,25 +365,6 @@ static void test_launcher_killed_while_making(void **state)
     }
 }
 
-static pid_t find_zygote(const struct harness *h)
-{
-    DIR *dir = opendir("/proc");
-    pid_t found = -1;
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        char path[300];
-        _cleanup_free_ char *text = NULL;
-        int pid, ppid;
-        char name[32], state_letter;
-        snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
-        if (fd_read_file(AT_FDCWD, path, 4096, &text, NULL) == 0 &&
-            sscanf(text, "%d (%31[^)]) %c %d", &pid, name, &state_letter, &ppid) == 4 &&
-            ppid == h->launcher && strcmp(name, "carrel-zygote") == 0)
-            found = pid;
-    }
-    closedir(dir);
-    return found;
-}
-
 static bool is_dead(void *arg)
 {
     return kill(*(pid_t *)arg, 0) < 0;
@@ -393,7 +374,7 @@ static void test_zygote_killed(void **state)
 {
     struct harness *h = *state;
     create(h, "one");
-    pid_t zygote = find_zygote(h);
+    pid_t zygote = harness_zygote(h);
     assert_true(zygote > 0);
     kill(zygote, SIGKILL);
     assert_true(harness_wait(is_dead, &zygote));
