@@ -4,6 +4,7 @@
 import re
 import subprocess
 
+import pytest
 from e2b import Sandbox
 
 from conftest import finish
@@ -16,12 +17,14 @@ def test_prints_what_to_paste(server):
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
 
 
-def test_server_gives_up_root(server):
+@pytest.mark.parametrize("name", ["server", "egress"])
+def test_what_faces_others_gives_up_root(server, name):
     children = server.children()
-    assert set(children) == {"server", "launcher"}
-    status = open(f"/proc/{children['server']}/status").read()
+    assert set(children) == {"server", "launcher", "egress"}
+    status = open(f"/proc/{children[name]}/status").read()
     for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
         assert int(re.search(rf"^{kind}:\s+(\w+)", status, re.M).group(1), 16) == 0, kind
+    assert re.search(r"^Uid:\t[1-9]", status, re.M)
     assert "NoNewPrivs:\t1" in status
 
 
