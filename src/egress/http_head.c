@@ -40,6 +40,8 @@ static const char *find_host(struct str target, const struct http_headers *heade
     struct str authority;
     unsigned hosts = 0;
     for (size_t i = 0; i < headers->count; i++) {
+        if (headers->list[i].name.len == 0)
+            return "a field without a name";
         if (!str_ieqz(headers->list[i].name, "Host"))
             continue;
         *ret_host = headers->list[i].value;
