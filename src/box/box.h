@@ -104,7 +104,7 @@ int box_set_network(struct box_host *host, struct box *box, const struct box_net
                     struct err *err);
 /* What it may reach, or NULL; and the address it has when it has a link. */
 const struct box_network *box_network(const struct box *box);
-struct in_addr box_address(const struct box_host *host, const struct box *box);
+struct in_addr box_address(const struct box *box);
 
 struct box_usage {
     uint64_t cpu_ns;

@@ -78,7 +78,7 @@ static void tell_relay(struct launcher *l, const struct box *box)
 {
     const struct box_network *network = box_network(box);
     if (network && network->names_len > 0)
-        relay_link_set(&l->relay, box_address(l->host, box), box_id(box), network->names,
+        relay_link_set(&l->relay, box_address(box), box_id(box), network->names,
                        network->names_len);
 }
 
@@ -86,7 +86,7 @@ static void tell_relay_gone(struct launcher *l, const struct box *box)
 {
     const struct box_network *network = box_network(box);
     if (network && network->names_len > 0)
-        relay_link_remove(&l->relay, box_address(l->host, box));
+        relay_link_remove(&l->relay, box_address(box));
 }
 
 static void tell_relay_each(void *arg, struct box *box)
@@ -289,7 +289,7 @@ static int change_network(struct launcher *l, struct box *box, const struct box_
     if (network && network->names_len > 0)
         tell_relay(l, box);
     else if (had_names)
-        relay_link_remove(&l->relay, box_address(l->host, box));
+        relay_link_remove(&l->relay, box_address(box));
     return 0;
 }
 

@@ -38,8 +38,11 @@ def server(world):
     yield server
     for name, value in saved.items():
         os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    log = server.log.read_text(errors="replace")
     finish(server)
     forwarder.close()
+    # Restarts mend much: each must have been asked for by a test.
+    assert log.count("process died") == log.count("signal=9") == 3, log[-4000:]
 
 
 @pytest.fixture

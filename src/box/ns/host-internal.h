@@ -45,6 +45,7 @@ struct box {
     struct making *making;       /* while it waits for a kit */
     struct box_record record;    /* what goes to disk */
     struct box_network *network; /* what it may reach; NULL: no restrictions */
+    struct in_addr address;      /* of its link, also when its slot has been given back */
     uint64_t serial;             /* of the question to the zygote */
     pid_t pid;                   /* 0 until the zygote has answered */
     int pidfd;

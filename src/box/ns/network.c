@@ -37,6 +37,7 @@ int network_begin(struct box_host *host, struct box *box, const struct box_netwo
                   struct err *err)
 {
     box->record.mark = net_host_mark(host->net, box->slot);
+    box->address = net_address_inside(host->options.instance, box->slot);
     if (!box_network_restricts(network))
         return 0;
     int rc = write_file(box->dir_fd, network, err);
@@ -61,6 +62,7 @@ void network_adopt(struct box_host *host, struct box *box)
     if (rc < 0 && rc != -ENOENT)
         *network = (struct box_network){.deny_all = true};
     keep(box, network);
+    box->address = net_address_inside(host->options.instance, box->slot);
     net_host_adopt(host->net, box->slot, box->record.mark, box->network);
 }
 
@@ -136,9 +138,9 @@ const struct box_network *box_network(const struct box *box)
     return box->network;
 }
 
-struct in_addr box_address(const struct box_host *host, const struct box *box)
+struct in_addr box_address(const struct box *box)
 {
-    return net_address_inside(host->options.instance, box->slot);
+    return box->address;
 }
 
 const struct net_facts *box_host_network(const struct box_host *host)
