@@ -473,6 +473,9 @@ int supervisor_main(const struct config *config, supervisor_launcher_fn *launche
     sigaddset(&signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     s.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    /* Sandboxes that outlive the zygote they come from are ours to reap then: the first process of
+     * a host, of a container even more so, may take its time or never do it. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (set_up(&s, &err) < 0) {
         fprintf(stderr, "carrel serve: %s\n", err.message);
         status = err_exit_status(err.code);
