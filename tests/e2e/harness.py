@@ -297,6 +297,10 @@ class Residue:
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             if directory in line:
                 found.mounts.add(line)
+        # A number that was given back may be another server's by now.
+        owner = Path(f"/run/carrel.instances/{instance}")
+        if owner.exists() and directory not in owner.read_text():
+            instance = "none"
         for top, dirs, _ in os.walk("/sys/fs/cgroup"):
             for name in dirs:
                 if re.fullmatch(f"carrel-{instance}", name):
