@@ -67,7 +67,7 @@ int agent_main(const struct agent_start *start)
     loop.data = NULL; /* of the http module */
     upload_journal_sweep();
     spawn_set_group(start->join_fds, AGENT_JOINS, start->in_group ? start->leave_fd : -1);
-    agent.processes = process_table_new(&loop, agent.keep, start->spool_dir);
+    agent.processes = process_table_new(&loop, agent.keep, start->spool_dir, start->oom_fd);
     process_table_configure(agent.processes, &agent.config);
     agent.metrics = metrics_new(start);
     agent.services = services_start(&loop, &agent.config);

@@ -3,6 +3,7 @@
  * process_input.c (what is written to it) and process_recover.c (after the death of an agent). */
 #pragma once
 
+#include "agent/oom_kills.h"
 #include "agent/process.h"
 #include "agent/process_record.h"
 
@@ -77,6 +78,8 @@ struct process_table {
     struct lanes *lanes; /* where processes are started */
     size_t starting;
     bool busy; /* one has been started already */
+    struct oom_kills oom_kills;
+    uint64_t memory_bytes; /* the sandbox's limit; 0: none */
     struct spool_pool pool;
     uint64_t order;   /* of the next start */
     uint64_t keep_ms; /* how long a finished one is remembered */

@@ -201,9 +201,26 @@ static void stop_watching(struct process *p)
     p->pid_watched = false;
 }
 
+/* Whether it was the kernel that killed it, or a child of it that it reports the end of as shells
+ * do, because memory ran out. */
+static void find_cause(struct process *p)
+{
+    enum { KILLED_CHILD = 128 + SIGKILL };
+    const struct arena_life *life = p->life;
+    bool killed = life->code == CLD_KILLED && life->status == SIGKILL && !p->record->forsaken &&
+                  !p->record->timed_out;
+    bool reports = life->code == CLD_EXITED && life->status == KILLED_CHILD;
+    int64_t now = clock_mono_ns();
+    if (killed || reports)
+        p->record->out_of_memory = oom_kills_claim(&p->table->oom_kills, now);
+    else
+        oom_kills_look(&p->table->oom_kills, now);
+}
+
 void process_reaped(struct process *p)
 {
     p->reaped = true;
+    find_cause(p);
     stop_watching(p);
     process_settle(p);
 }
@@ -276,6 +293,23 @@ static const char *signal_text(int number)
     return number > 0 && (size_t)number < ARRAY_SIZE(texts) ? texts[number] : NULL;
 }
 
+static void tell_error(const struct process *p, struct process_end *end)
+{
+    char reason[96] = "";
+    unsigned long long mib = p->table->memory_bytes >> 20;
+    if (mib)
+        snprintf(reason, sizeof reason, "killed by the sandbox's limit of %llu MiB", mib);
+    else
+        snprintf(reason, sizeof reason, "killed for lack of memory on the host");
+    if (!p->record->out_of_memory)
+        snprintf(end->error, sizeof end->error, "%s", end->exit_code ? end->status : "");
+    else if (end->exited)
+        snprintf(end->error, sizeof end->error, "%s (out of memory: a process was %.60s)",
+                 "exit status 137", reason);
+    else
+        snprintf(end->error, sizeof end->error, "out of memory: %s", reason);
+}
+
 bool process_ended(const struct process *p, struct process_end *ret)
 {
     if (!p->ended)
@@ -291,6 +325,7 @@ bool process_ended(const struct process *p, struct process_end *ret)
         snprintf(ret->status, sizeof ret->status, "signal: %s%s", text, dumped);
     else
         snprintf(ret->status, sizeof ret->status, "signal: signal %d%s", status, dumped);
+    tell_error(p, ret);
     return true;
 }
 
@@ -376,7 +411,8 @@ static void watch_news(struct process_table *table)
     uv_unref((uv_handle_t *)&table->news);
 }
 
-struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, const char *spool_dir)
+struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, const char *spool_dir,
+                                        int oom_fd)
 {
     struct process_table *table = xcalloc(1, sizeof *table);
     table->loop = loop;
@@ -393,6 +429,7 @@ struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, cons
     table->expiry.data = table;
     spawn_setup();
     table->lanes = lanes_new(loop);
+    oom_kills_init(&table->oom_kills, oom_fd);
     watch_news(table);
     process_table_recover(table);
     return table;
@@ -409,6 +446,7 @@ void process_table_configure(struct process_table *table, const struct agent_con
         limits.process = config->spool_process_bytes;
     table->pool.limits = limits;
     table->hold_ms = (config->hold_given ? config->hold_s : PROCESS_HOLD_S) * UINT64_C(1000);
+    table->memory_bytes = config->memory_bytes;
     if (config->finished_s)
         table->keep_ms = config->finished_s * UINT64_C(1000);
 }

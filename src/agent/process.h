@@ -40,7 +40,9 @@ struct process;
 
 /* keep: of init's, or of this agent's own; borrowed. Finds the processes of the agent before.
  * spool_dir: as in struct agent_start. NULL when the arena cannot be used. */
-struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, const char *spool_dir);
+/* oom_fd: the control group's count of out-of-memory kills, or -1; stays the caller's. */
+struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, const char *spool_dir,
+                                        int oom_fd);
 /* Takes the limits of a configuration over. */
 void process_table_configure(struct process_table *table, const struct agent_config *config);
 /* Forgets all, leaves the processes running. NULL is fine. No callbacks to readers any more. The
@@ -111,6 +113,7 @@ struct process_end {
     int exit_code;   /* -1 when killed by a signal */
     bool exited;     /* ended by itself */
     char status[64]; /* "exit status 1", "signal: killed" */
+    char error[128]; /* the same, or what is known beyond that; "" when it ended well */
 };
 
 /* True once it has ended and all of its output is in the spool. */

@@ -78,15 +78,15 @@ static int json_data(struct buf *out, const struct spool_chunk *chunk, uint64_t 
 
 static int json_end(struct buf *out, const struct process_end *end)
 {
-    char json[320]; /* the status is our own text, nothing in it needs an escape */
+    char json[480]; /* the texts are our own, nothing in them needs an escape */
     int n = snprintf(json, sizeof json, "{\"event\":{\"end\":{");
     if (end->exit_code)
         n += snprintf(json + n, sizeof json - (size_t)n, "\"exitCode\":%d,", end->exit_code);
     if (end->exited)
         n += snprintf(json + n, sizeof json - (size_t)n, "\"exited\":true,");
     n += snprintf(json + n, sizeof json - (size_t)n, "\"status\":\"%s\"", end->status);
-    if (!end->exited || end->exit_code)
-        n += snprintf(json + n, sizeof json - (size_t)n, ",\"error\":\"%s\"", end->status);
+    if (end->error[0])
+        n += snprintf(json + n, sizeof json - (size_t)n, ",\"error\":\"%s\"", end->error);
     n += snprintf(json + n, sizeof json - (size_t)n, "}}}");
     return append(out, json, (size_t)n);
 }
@@ -152,8 +152,8 @@ static int binary_data(struct buf *out, const struct spool_chunk *chunk, uint64_
 
 static int binary_end(struct buf *out, const struct process_end *end)
 {
-    char bytes[2 * sizeof end->status + 64];
-    struct str status = str_from(end->status);
+    char bytes[sizeof end->status + sizeof end->error + 64];
+    struct str status = str_from(end->status), error = str_from(end->error);
     size_t n = 0;
     if (end->exit_code) /* sint32: zigzag */
         n += put_field(bytes, 1, (uint32_t)(end->exit_code * 2) ^ (end->exit_code < 0 ? ~0U : 0));
@@ -162,10 +162,10 @@ static int binary_end(struct buf *out, const struct process_end *end)
     n += put_head(bytes + n, 3, status.len);
     memcpy(bytes + n, status.p, status.len);
     n += status.len;
-    if (!end->exited || end->exit_code) {
-        n += put_head(bytes + n, 4, status.len);
-        memcpy(bytes + n, status.p, status.len);
-        n += status.len;
+    if (error.len) {
+        n += put_head(bytes + n, 4, error.len);
+        memcpy(bytes + n, error.p, error.len);
+        n += error.len;
     }
     return binary_event(out, END, (struct str){bytes, n}, STR(""), STR(""));
 }

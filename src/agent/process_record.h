@@ -28,12 +28,13 @@ struct process_record {
     bool pty;
     bool forsaken;
     bool timed_out;
-    bool keep;                     /* output that has been delivered, too */
-    uint64_t order;                /* of the start, among all */
-    int64_t deadline;              /* monotonic ns; 0: none */
-    uint64_t ended_at;             /* loop time, ms */
-    uint64_t end;                  /* of the output */
-    uint64_t delivered;            /* output before this offset has been given to some reader */
+    bool keep;          /* output that has been delivered, too */
+    bool out_of_memory; /* it was killed for that, or its exit status says its child was */
+    uint64_t order;     /* of the start, among all */
+    int64_t deadline;   /* monotonic ns; 0: none */
+    uint64_t ended_at;  /* loop time, ms */
+    uint64_t end;       /* of the output */
+    uint64_t delivered; /* output before this offset has been given to some reader */
     struct process_carry carry[2]; /* of standard output or the terminal, and standard error */
     /* The configuration as text: argv, names and values of envs, cwd, tag; each ends with NUL. */
     uint32_t argc, env_count;

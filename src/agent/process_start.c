@@ -8,6 +8,7 @@
 #include "agent/lanes.h"
 #include "agent/process-internal.h"
 #include "agent/spawn.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 /* One start under way. */
@@ -170,6 +171,7 @@ void process_start(struct process_table *table, struct process_start_request *re
         return;
     }
     table->starting++;
+    oom_kills_look(&table->oom_kills, clock_mono_ns());
     if (table->busy) {
         lanes_add(table->lanes, &l->job);
         return;

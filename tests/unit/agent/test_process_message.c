@@ -103,9 +103,11 @@ static void events_are_what_the_wire_wants(void **state)
     process_event_data(&out, RPC_CODEC_JSON, &(struct spool_chunk){SPOOL_STDERR, "\xff", 1}, 3, 0);
     process_event_data(&out, RPC_CODEC_JSON, &(struct spool_chunk){SPOOL_PTY, "ab", 2}, 12345678901,
                        70);
-    process_event_end(&out, RPC_CODEC_JSON, &(struct process_end){0, true, "exit status 0"});
-    process_event_end(&out, RPC_CODEC_JSON, &(struct process_end){1, true, "exit status 1"});
-    process_event_end(&out, RPC_CODEC_JSON, &(struct process_end){-1, false, "signal: killed"});
+    process_event_end(&out, RPC_CODEC_JSON, &(struct process_end){0, true, "exit status 0", ""});
+    process_event_end(&out, RPC_CODEC_JSON,
+                      &(struct process_end){1, true, "exit status 1", "exit status 1"});
+    process_event_end(&out, RPC_CODEC_JSON,
+                      &(struct process_end){-1, false, "signal: killed", "out of memory"});
     static const char *const expected[] = {
         "{\"event\":{\"start\":{\"pid\":12}}}",
         "{\"event\":{\"data\":{\"stdout\":\"aGkK\",\"offset\":\"0\"}}}",
@@ -115,7 +117,7 @@ static void events_are_what_the_wire_wants(void **state)
         "{\"event\":{\"end\":{\"exitCode\":1,\"exited\":true,\"status\":\"exit status 1\","
         "\"error\":\"exit status 1\"}}}",
         "{\"event\":{\"end\":{\"exitCode\":-1,\"status\":\"signal: killed\","
-        "\"error\":\"signal: killed\"}}}",
+        "\"error\":\"out of memory\"}}}",
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         uint8_t flags;
