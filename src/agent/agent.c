@@ -66,8 +66,9 @@ int agent_main(const struct agent_start *start)
         return EXIT_BAD_START;
     loop.data = NULL; /* of the http module */
     upload_journal_sweep();
-    spawn_set_group(start->join_fds, AGENT_JOINS, start->in_group ? start->leave_fd : -1);
-    agent.processes = process_table_new(&loop, agent.keep, start->spool_dir, start->oom_fd);
+    spawn_set_group(start);
+    agent.processes =
+        process_table_new(&loop, agent.keep, start->spool_dir, start->memory_fd, start->oom_fd);
     process_table_configure(agent.processes, &agent.config);
     agent.metrics = metrics_new(start);
     agent.services = services_start(&loop, &agent.config);

@@ -18,9 +18,12 @@ struct agent_start {
     int memory_fd; /* memory in use */
     int cpu_fd;    /* cpu time used: nanoseconds, or v2's cpu.stat */
     int oom_fd;    /* memory.oom_control, or v2's memory.events */
+    int pids_fd;   /* how many processes */
     /* A process that writes "0" moves into that group, whoever it is: the files were opened by
      * root. */
     int join_fds[AGENT_JOINS];
+    /* The same for a process that would find no room in it. */
+    int rescue_fds[AGENT_JOINS];
     /* v2: init and agent are born in that group, since entering another takes long, and move to the
      * agents' group by this when they are at leisure. */
     int leave_fd;

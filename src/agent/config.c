@@ -87,6 +87,8 @@ static int parse_limits(const json_t *in, struct agent_config *config, struct er
     int rc = jsonx_i64(in, "memoryBytes", &memory, err);
     if (rc >= 0)
         rc = jsonx_u32(in, "cpuMillis", &config->cpu_millis, err);
+    if (rc >= 0)
+        rc = jsonx_u32(in, "pids", &config->pids, err);
     if (rc < 0)
         return rc;
     if (memory < 0)

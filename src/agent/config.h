@@ -3,7 +3,7 @@
  * internal route POST /init, which replaces it). JSON:
  *
  *   {"sandboxId":"i…","templateId":"base","envs":{"K":"V"},"defaultUser":"user",
- *    "defaultWorkdir":"/home/user","memoryBytes":536870912,"cpuMillis":2000,
+ *    "defaultWorkdir":"/home/user","memoryBytes":536870912,"cpuMillis":2000,"pids":1024,
  *    "finishedSeconds":30,
  *    "spool":{"memoryBytes":33554432,"diskBytes":268435456,"processBytes":67108864,
  *             "holdSeconds":10},
@@ -41,6 +41,7 @@ struct agent_config {
     size_t service_count;
     uint64_t memory_bytes; /* the sandbox's limit; 0: none */
     uint32_t cpu_millis;   /* thousandths of a CPU; 0: no limit */
+    uint32_t pids;         /* processes and threads; 0: no limit */
     /* Of processes' output and memory (agent/process.h); 0: the standard. */
     uint32_t finished_s;          /* how long a process is remembered after its end */
     uint64_t spool_memory_bytes;  /* output held in memory, of all processes */

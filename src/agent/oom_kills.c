@@ -8,7 +8,7 @@
 #include "base/str.h"
 
 /* How long after a kill its victim may be found: it must give up its memory first. */
-enum { SOON_S = 5 };
+enum { SOON_S = 5, RECENT_S = 2 };
 
 static uint64_t count_now(const struct oom_kills *k)
 {
@@ -39,6 +39,11 @@ void oom_kills_look(struct oom_kills *k, int64_t now)
         k->opened = now;
     }
     k->seen = count;
+}
+
+bool oom_kills_recent(const struct oom_kills *k, int64_t now)
+{
+    return k->opened && now - k->opened < RECENT_S * CLOCK_S;
 }
 
 bool oom_kills_claim(struct oom_kills *k, int64_t now)

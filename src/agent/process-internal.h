@@ -79,6 +79,7 @@ struct process_table {
     size_t starting;
     bool busy; /* one has been started already */
     struct oom_kills oom_kills;
+    int memory_fd;         /* in use; -1: not known */
     uint64_t memory_bytes; /* the sandbox's limit; 0: none */
     struct spool_pool pool;
     uint64_t order;   /* of the next start */

@@ -412,7 +412,7 @@ static void watch_news(struct process_table *table)
 }
 
 struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, const char *spool_dir,
-                                        int oom_fd)
+                                        int memory_fd, int oom_fd)
 {
     struct process_table *table = xcalloc(1, sizeof *table);
     table->loop = loop;
@@ -430,6 +430,7 @@ struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, cons
     spawn_setup();
     table->lanes = lanes_new(loop);
     oom_kills_init(&table->oom_kills, oom_fd);
+    table->memory_fd = memory_fd;
     watch_news(table);
     process_table_recover(table);
     return table;
@@ -447,6 +448,7 @@ void process_table_configure(struct process_table *table, const struct agent_con
     table->pool.limits = limits;
     table->hold_ms = (config->hold_given ? config->hold_s : PROCESS_HOLD_S) * UINT64_C(1000);
     table->memory_bytes = config->memory_bytes;
+    spawn_set_limit(config->pids);
     if (config->finished_s)
         table->keep_ms = config->finished_s * UINT64_C(1000);
 }

@@ -40,9 +40,9 @@ struct process;
 
 /* keep: of init's, or of this agent's own; borrowed. Finds the processes of the agent before.
  * spool_dir: as in struct agent_start. NULL when the arena cannot be used. */
-/* oom_fd: the control group's count of out-of-memory kills, or -1; stays the caller's. */
+/* memory_fd, oom_fd: of the control group, see agent/agent.h; -1 for none. They stay the caller's. */
 struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, const char *spool_dir,
-                                        int oom_fd);
+                                        int memory_fd, int oom_fd);
 /* Takes the limits of a configuration over. */
 void process_table_configure(struct process_table *table, const struct agent_config *config);
 /* Forgets all, leaves the processes running. NULL is fine. No callbacks to readers any more. The

@@ -2,6 +2,7 @@
 /* Starting a process: what is written down of it, and the wait for it to become its program. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/env.h"
 #include "agent/keep.h"
@@ -135,6 +136,24 @@ static int launch_begin(struct process_launch *l, const struct process_start_req
     return rc < 0 ? rc : spawn_begin(&l->request, &l->spawn, err);
 }
 
+/* Whether the kernel has just killed for memory and there is still none: then what is started would
+ * be held up by that, or be the next to be killed. */
+static bool is_crowded(struct process_table *table)
+{
+    enum { FREE_PART = 8 };
+    int64_t now = clock_mono_ns();
+    char text[24];
+    uint64_t used;
+    oom_kills_look(&table->oom_kills, now);
+    if (!table->memory_bytes || !oom_kills_recent(&table->oom_kills, now))
+        return false;
+    ssize_t n = pread(table->memory_fd, text, sizeof text, 0);
+    struct str rest = {text, n > 0 ? (size_t)n : 0}, line = STR("");
+    str_split(&rest, '\n', &line);
+    return str_to_u64(line, UINT64_MAX, &used) == 0 &&
+           used >= table->memory_bytes - table->memory_bytes / FREE_PART;
+}
+
 void process_start(struct process_table *table, struct process_start_request *request,
                    const struct passwd_user *user, char **envs, char *cwd,
                    process_started_fn *started_fn, void *arg)
@@ -171,7 +190,7 @@ void process_start(struct process_table *table, struct process_start_request *re
         return;
     }
     table->starting++;
-    oom_kills_look(&table->oom_kills, clock_mono_ns());
+    l->request.crowded = is_crowded(table);
     if (table->busy) {
         lanes_add(table->lanes, &l->job);
         return;

@@ -26,6 +26,7 @@
 enum {
     STACK_SIZE = 64 << 10,
     STACKS = 4,
+    FULL_PART = 8, /* a group is full when less than this part of it is free */
     PATHS_MAX_BYTES = 1 << 20,
     EXIT_NOT_FOUND = 127,
     EXIT_NOT_EXECUTABLE = 126,
@@ -34,12 +35,18 @@ enum {
 static struct {
     bool done;
     struct rlimit descriptors; /* as we found it, for the children */
-    int joins[AGENT_JOINS];    /* their control group's doors */
-    size_t join_count;
+    int joins[AGENT_JOINS];    /* their control group's doors, -1 for none */
+    int rescues[AGENT_JOINS];
+    int pids_fd;
+    uint32_t pids_max;
     pthread_mutex_t lock; /* of leaving */
     int leave;            /* we are in that group ourselves, and leave it by this; -1: not */
     char *stacks[STACKS]; /* of children until their exec, unused ones */
-} setup = {.lock = PTHREAD_MUTEX_INITIALIZER, .leave = -1};
+} setup = {.lock = PTHREAD_MUTEX_INITIALIZER,
+           .joins = {-1, -1, -1},
+           .rescues = {-1, -1, -1},
+           .pids_fd = -1,
+           .leave = -1};
 
 /* ---- once ---- */
 
@@ -85,13 +92,17 @@ void spawn_setup(void)
     setrlimit(RLIMIT_NOFILE, &all);
 }
 
-void spawn_set_group(const int *joins, size_t count, int leave)
+void spawn_set_group(const struct agent_start *start)
 {
-    setup.leave = leave;
-    setup.join_count = 0;
-    for (size_t i = 0; i < count && i < AGENT_JOINS; i++)
-        if (joins[i] >= 0)
-            setup.joins[setup.join_count++] = joins[i];
+    memcpy(setup.joins, start->join_fds, sizeof setup.joins);
+    memcpy(setup.rescues, start->rescue_fds, sizeof setup.rescues);
+    setup.pids_fd = start->pids_fd;
+    setup.leave = start->in_group ? start->leave_fd : -1;
+}
+
+void spawn_set_limit(uint32_t pids)
+{
+    setup.pids_max = pids;
 }
 
 /* ---- in the child ---- */
@@ -104,7 +115,7 @@ struct child {
     const char *paths; /* what to try, one after another, each NUL-terminated; "" ends */
     char **script;     /* argv with two free places in front: for a file without #! */
     int stdio[3];
-    size_t join_count;
+    int joins[AGENT_JOINS]; /* what to write to, -1 for nothing */
     bool switch_user;
     enum stage stage; /* where it failed */
     int error;
@@ -162,8 +173,8 @@ static int child_main(void *arg)
     const struct spawn_request *r = c->request;
     struct sigaction standard = {.sa_handler = SIG_DFL};
     sigset_t none;
-    for (size_t i = 0; i < c->join_count; i++)
-        if (syscall(SYS_write, setup.joins[i], "0", 1) != 1)
+    for (size_t i = 0; i < AGENT_JOINS; i++)
+        if (c->joins[i] >= 0 && syscall(SYS_write, c->joins[i], "0", 1) != 1)
             child_fail(c, STAGE_GROUP);
     syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &setup.descriptors, NULL);
     /* Its own process group, so that `kill 0` in a command means this command and not every one. */
@@ -331,24 +342,35 @@ static int clone_child(struct spawn *s)
     return pid < 0 ? -errno : pid;
 }
 
-/* The group we are in too has no room: we leave it, and let the child enter, which v2 does not
- * refuse. */
-static bool leave_group(void)
+/* Whether the group is so full that what is started in it could not start anything itself. */
+static bool is_full(void)
 {
-    pthread_mutex_lock(&setup.lock);
-    if (setup.leave >= 0 && write(setup.leave, "0", 1) == 1)
-        setup.leave = -1;
-    bool left = setup.leave < 0;
-    pthread_mutex_unlock(&setup.lock);
-    return left;
+    char text[24];
+    uint64_t count;
+    if (!setup.pids_max || setup.pids_fd < 0)
+        return false;
+    ssize_t n = pread(setup.pids_fd, text, sizeof text, 0);
+    struct str rest = {text, n > 0 ? (size_t)n : 0}, line = STR("");
+    str_split(&rest, '\n', &line);
+    return str_to_u64(line, UINT32_MAX, &count) == 0 &&
+           count >= setup.pids_max - setup.pids_max / FULL_PART;
 }
 
-static size_t joins_needed(void)
+/* Chooses the doors. A group that we are in ourselves and that is full is left first: its children
+ * would be refused (v2). */
+static void choose_doors(bool crowded, int joins[AGENT_JOINS])
 {
+    bool full = crowded || is_full();
     pthread_mutex_lock(&setup.lock);
-    size_t count = setup.leave < 0 ? setup.join_count : 0;
+    if (full && setup.leave >= 0 && write(setup.leave, "0", 1) == 1)
+        setup.leave = -1;
+    bool inside = setup.leave >= 0;
     pthread_mutex_unlock(&setup.lock);
-    return count;
+    for (size_t i = 0; i < AGENT_JOINS; i++) {
+        joins[i] = inside ? -1 : setup.joins[i];
+        if (!inside && full && setup.rescues[i] >= 0)
+            joins[i] = setup.rescues[i];
+    }
 }
 
 void spawn_run(struct spawn *s)
@@ -357,12 +379,8 @@ void spawn_run(struct spawn *s)
     /* No handler may run in the child, it would run in our memory. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    s->child.join_count = joins_needed();
+    choose_doors(s->request->crowded, s->child.joins);
     s->rc = clone_child(s);
-    if (s->rc == -EAGAIN && s->child.join_count == 0 && setup.join_count && leave_group()) {
-        s->child.join_count = setup.join_count;
-        s->rc = clone_child(s);
-    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (s->rc > 0 && s->child.stage == STAGE_NONE)
         oom_expose(s->rc);

@@ -19,11 +19,13 @@
  * parent, raises the agent's own descriptor limit, ignores SIGPIPE. */
 void spawn_setup(void);
 
-/* Descriptors that each child writes "0" into before anything else, -1 for none: so it and all that
- * comes from it is in the control group whose limits bind users' processes. With a leave descriptor
- * we are in that group ourselves, and children need not enter it; we leave by writing "0" into that
- * one when the group has no room for another process. All stay open for ever. */
-void spawn_set_group(const int *joins, size_t count, int leave);
+/* The descriptors of agent/agent.h by which each child enters the control group whose limits bind
+ * users' processes, before anything else; all that comes from it is in it too. They stay open. */
+struct agent_start;
+void spawn_set_group(const struct agent_start *start);
+/* How many processes that group may have: with nearly as many in it, a child enters the rescue group,
+ * as those requests do that are `crowded`. 0: no limit. */
+void spawn_set_limit(uint32_t pids);
 
 struct spawned;
 
@@ -32,6 +34,7 @@ struct spawn_request {
     char *const *envp;
     const char *cwd;
     const struct passwd_user *user;
+    bool crowded;        /* the sandbox has no memory for another process */
     bool stdin_open;     /* a pipe; else /dev/null */
     bool pty;            /* a terminal for all three, own session */
     uint16_t cols, rows; /* of the terminal; 0: the kernel's default */

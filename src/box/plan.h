@@ -42,12 +42,14 @@ enum box_handle {
     BOX_HANDLE_MEMORY, /* cgroup's memory in use */
     BOX_HANDLE_CPU,    /* cgroup's cpu time */
     BOX_HANDLE_OOM,    /* cgroup's count of out-of-memory kills */
+    BOX_HANDLE_PIDS,   /* cgroup's count of processes */
     BOX_HANDLE_LEAVE,  /* v2: how init and agent get out of the sandbox's group */
     BOX_HANDLE_JOIN,   /* how a user's process gets into it, BOX_HANDLE_JOIN + 0..2 */
+    BOX_HANDLE_RESCUE = BOX_HANDLE_JOIN + BOX_JOINS, /* the same for one that finds it full */
     /* Closed on the way: */
-    BOX_HANDLE_STATUS = BOX_HANDLE_JOIN + BOX_JOINS, /* pipe: struct box_status */
-    BOX_HANDLE_USERNS,                               /* user namespace of the slot */
-    BOX_HANDLE_NETNS,                                /* network namespace */
+    BOX_HANDLE_STATUS = BOX_HANDLE_RESCUE + BOX_JOINS, /* pipe: struct box_status */
+    BOX_HANDLE_USERNS,                                 /* user namespace of the slot */
+    BOX_HANDLE_NETNS,                                  /* network namespace */
     BOX_HANDLE_TEMPLATE, /* detached mount, ids mapped: the template's rootfs */
     BOX_HANDLE_LAYER,    /* the same of the host layer */
     BOX_HANDLE_STATE,    /* the same of the sandbox's own directory (upper, work) */

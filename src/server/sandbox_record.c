@@ -247,6 +247,8 @@ char *sandbox_record_agent_config(const struct sandbox *sb, const struct templat
         set_integer(config, "memoryBytes", (int64_t)sb->limits.memory_bytes);
     if (sb->limits.cpu_millis)
         set_integer(config, "cpuMillis", sb->limits.cpu_millis);
+    if (sb->limits.pids)
+        set_integer(config, "pids", sb->limits.pids);
     json_object_update(envs, template->envs);
     if (sb->server->ca_in_force)
         set_ca_variables(envs);

@@ -130,16 +130,19 @@ static void child(int handles[BOX_HANDLES])
     prctl(PR_SET_NAME, "carrel-init", 0, 0, 0);
     if (inside_enter(&request.inside, handles, &filter, keep_stderr) < 0)
         _exit(1);
-    const struct agent_start start = {.listen_fd = handles[BOX_HANDLE_LISTEN],
-                                      .memory_fd = handles[BOX_HANDLE_MEMORY],
-                                      .cpu_fd = handles[BOX_HANDLE_CPU],
-                                      .oom_fd = handles[BOX_HANDLE_OOM],
-                                      .leave_fd = handles[BOX_HANDLE_LEAVE],
-                                      .join_fds = {handles[BOX_HANDLE_JOIN],
-                                                   handles[BOX_HANDLE_JOIN + 1],
-                                                   handles[BOX_HANDLE_JOIN + 2]},
-                                      .config = request.config,
-                                      .config_len = request.inside.config_len};
+    const struct agent_start start = {
+        .listen_fd = handles[BOX_HANDLE_LISTEN],
+        .memory_fd = handles[BOX_HANDLE_MEMORY],
+        .cpu_fd = handles[BOX_HANDLE_CPU],
+        .oom_fd = handles[BOX_HANDLE_OOM],
+        .pids_fd = handles[BOX_HANDLE_PIDS],
+        .leave_fd = handles[BOX_HANDLE_LEAVE],
+        .join_fds = {handles[BOX_HANDLE_JOIN], handles[BOX_HANDLE_JOIN + 1],
+                     handles[BOX_HANDLE_JOIN + 2]},
+        .rescue_fds = {handles[BOX_HANDLE_RESCUE], handles[BOX_HANDLE_RESCUE + 1],
+                       handles[BOX_HANDLE_RESCUE + 2]},
+        .config = request.config,
+        .config_len = request.inside.config_len};
     _Static_assert((int)AGENT_JOINS == (int)BOX_JOINS, "all doors are passed on");
     _exit(init_main(&start));
 }

@@ -81,8 +81,13 @@ int main(int argc, char **argv)
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that dies takes its agent along */
-    struct agent_start start = {
-        .memory_fd = -1, .cpu_fd = -1, .oom_fd = -1, .join_fds = {-1, -1, -1}, .leave_fd = -1};
+    struct agent_start start = {.memory_fd = -1,
+                                .cpu_fd = -1,
+                                .oom_fd = -1,
+                                .pids_fd = -1,
+                                .join_fds = {-1, -1, -1},
+                                .rescue_fds = {-1, -1, -1},
+                                .leave_fd = -1};
     start.listen_fd = listen_on(argv[1]);
     start.config = argc > 2 ? argv[2] : standard;
     start.config_len = strlen(start.config);

@@ -114,24 +114,42 @@ static int limit_group(int dir, const struct cgroup_hierarchy *h, const struct b
     return rc;
 }
 
-/* Bounds of the agents together, so that many cannot take the host: a quarter of the memory, most
- * of which is page cache of uploads, and a share of the CPU that a few busy sandboxes have. */
-enum { AGENTS_SHARE = 8, AGENTS_PIDS = 16 * BOX_SLOTS };
+/* The groups that are for all sandboxes, with bounds so that many of them cannot take the host. Of
+ * the agents' memory, most is page cache of uploads. */
+static const struct {
+    const char *name;
+    uint32_t memory_part; /* of the host's, as 1/n */
+    uint32_t cpu_millis;  /* 0: no limit */
+    uint32_t pids;
+    uint32_t share; /* of CPU time, compared with a sandbox's */
+} shared[] = {{CGROUP_AGENTS, 4, 0, 16 * BOX_SLOTS, 8}, {CGROUP_RESCUE, 64, 1000, 1024, 2}};
 
-static int make_agents(int parent, const struct cgroup_hierarchy *h, struct err *err)
+static int make_shared_one(int parent, const struct cgroup_hierarchy *h, size_t which,
+                           struct err *err)
 {
     struct sysinfo info;
-    if (mkdirat(parent, CGROUP_AGENTS, 0755) < 0 && errno != EEXIST)
-        return err_os(err, errno, "cgroup: make %s in %s", CGROUP_AGENTS, h->mount);
-    _cleanup_close_ int dir = openat(parent, CGROUP_AGENTS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const char *name = shared[which].name;
+    if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
+        return err_os(err, errno, "cgroup: make %s in %s", name, h->mount);
+    _cleanup_close_ int dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || sysinfo(&info) < 0)
-        return err_os(err, errno, "cgroup: open %s in %s", CGROUP_AGENTS, h->mount);
-    const struct box_limits limits = {.memory_bytes = (uint64_t)info.totalram * info.mem_unit / 4,
-                                      .pids = AGENTS_PIDS};
+        return err_os(err, errno, "cgroup: open %s in %s", name, h->mount);
+    const struct box_limits limits = {.memory_bytes = (uint64_t)info.totalram * info.mem_unit /
+                                                      shared[which].memory_part,
+                                      .cpu_millis = shared[which].cpu_millis,
+                                      .pids = shared[which].pids};
     int rc = limit_group(dir, h, &limits, err);
     if (rc == 0 && (h->controllers & CGROUP_CPU))
         rc = set_value(dir, h->v2 ? "cpu.weight" : "cpu.shares",
-                       (uint64_t)AGENTS_SHARE * (h->v2 ? 100 : 1024), err);
+                       (uint64_t)shared[which].share * (h->v2 ? 100 : 1024), err);
+    return rc;
+}
+
+static int make_shared(int parent, const struct cgroup_hierarchy *h, struct err *err)
+{
+    int rc = make_shared_one(parent, h, 0, err); /* the agents' */
+    for (size_t i = 1; rc == 0 && has_limits(h) && i < ARRAY_SIZE(shared); i++)
+        rc = make_shared_one(parent, h, i, err);
     return rc;
 }
 
@@ -156,7 +174,7 @@ static int open_parent(struct cgroup_host *host, size_t i, struct err *err)
         if (rc < 0)
             return rc;
     }
-    int rc = make_agents(fd, h, err);
+    int rc = make_shared(fd, h, err);
     if (rc == 0)
         host->fds[i] = TAKE_FD(fd);
     return rc;
@@ -204,7 +222,8 @@ void cgroup_host_close(struct cgroup_host *host, bool remove)
     for (size_t i = 0; i < host->layout.count; i++) {
         if (remove) {
             if (host->fds[i] >= 0)
-                unlinkat(host->fds[i], CGROUP_AGENTS, AT_REMOVEDIR);
+                for (size_t k = 0; k < ARRAY_SIZE(shared); k++)
+                    unlinkat(host->fds[i], shared[k].name, AT_REMOVEDIR);
             _cleanup_free_ char *path = path_join(host->layout.hierarchies[i].mount, host->parent);
             rmdir(path);
         }
@@ -231,6 +250,11 @@ static int open_doors(const struct cgroup_host *host, size_t i, int dir, struct 
         int *door = first_free(fds->join, BOX_JOINS);
         *door = openat(dir, h->v2 ? "cgroup.procs" : "tasks", flags);
         if (*door < 0)
+            return -errno;
+        int *rescue = &fds->rescue[door - fds->join];
+        *rescue = openat(host->fds[i],
+                         h->v2 ? CGROUP_RESCUE "/cgroup.procs" : CGROUP_RESCUE "/tasks", flags);
+        if (*rescue < 0)
             return -errno;
     } else if (!h->v2) {
         int *door = first_free(fds->tasks, BOX_TASKS);
@@ -263,6 +287,8 @@ static int make_in(const struct cgroup_host *host, size_t i, const char *id,
         fds->memory = openat(dir, h->v2 ? "memory.current" : "memory.usage_in_bytes", flags);
         fds->oom = openat(dir, h->v2 ? "memory.events" : "memory.oom_control", flags);
     }
+    if (h->controllers & CGROUP_PIDS)
+        fds->pids = openat(dir, "pids.current", flags);
     if (h->controllers & CGROUP_CPUACCT)
         fds->cpu = openat(dir, h->v2 ? "cpu.stat" : "cpuacct.usage", flags);
     rc = open_doors(host, i, dir, fds);
@@ -276,10 +302,13 @@ static void close_fds(struct cgroup_fds *fds)
     fd_closep(&fds->memory);
     fd_closep(&fds->cpu);
     fd_closep(&fds->oom);
+    fd_closep(&fds->pids);
     for (size_t i = 0; i < BOX_TASKS; i++)
         fd_closep(&fds->tasks[i]);
     for (size_t i = 0; i < BOX_JOINS; i++)
         fd_closep(&fds->join[i]);
+    for (size_t i = 0; i < BOX_JOINS; i++)
+        fd_closep(&fds->rescue[i]);
 }
 
 int cgroup_make(const struct cgroup_host *host, const char *id, const struct box_limits *limits,
@@ -295,9 +324,11 @@ int cgroup_make(const struct cgroup_host *host, const char *id, const struct box
                        wanted & ~have & CGROUP_MEMORY ? "memory"
                        : wanted & ~have & CGROUP_CPU  ? "cpu"
                                                       : "pids");
-    struct cgroup_fds fds = {.directory = -1, .leave = -1, .memory = -1, .cpu = -1, .oom = -1};
+    struct cgroup_fds fds = {
+        .directory = -1, .leave = -1, .memory = -1, .cpu = -1, .oom = -1, .pids = -1};
     memset(fds.tasks, -1, sizeof fds.tasks);
     memset(fds.join, -1, sizeof fds.join);
+    memset(fds.rescue, -1, sizeof fds.rescue);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < host->layout.count; i++)
         rc = make_in(host, i, id, limits, &fds, err);

@@ -5,7 +5,9 @@
  * hierarchy that carries a controller we need. Its limits bind the users' processes in it. The
  * zygote, and so every init and agent that comes from it, is in CGROUP_AGENTS beside them: a
  * sandbox that has used up its memory, processes or CPU time still has an agent that answers, that
- * can start a command and kill another. Only where no limit is (v1's freezer and cpuacct) are init
+ * can start a command and kill another. Such a command would fare no better than the rest of the
+ * sandbox, so it is put into CGROUP_RESCUE instead, which is small and for all sandboxes together.
+ * Only where no limit is (v1's freezer and cpuacct) are init
  * and agent in the sandbox's group.
  *
  * Nothing else of the host's groups is touched. On v1 processes enter by `tasks`; writing to
@@ -54,8 +56,9 @@ int cgroup_host_open(const char *parent, struct cgroup_host **ret, struct err *e
 void cgroup_host_close(struct cgroup_host *host, bool remove);
 const struct cgroup_layout *cgroup_host_layout(const struct cgroup_host *host);
 
-/* Where init and agents are, beside the sandboxes' groups; no valid id. */
+/* Beside the sandboxes' groups; no valid ids. */
 #define CGROUP_AGENTS "_agents"
+#define CGROUP_RESCUE "_rescue"
 
 /* Descriptors to write "0" into, by which a process moves into CGROUP_AGENTS in all hierarchies.
  * The zygote's cgroup namespace begins there, so that a sandbox sees the path of no group of the
@@ -68,13 +71,15 @@ unsigned cgroup_kill_strays(const struct cgroup_host *host,
 
 /* Descriptors for a new sandbox, -1 for those there are not; owned by the caller. */
 struct cgroup_fds {
-    int directory;        /* v2: for init to be born in */
-    int leave;            /* v2: CGROUP_AGENTS, for init and agent to go to */
-    int tasks[BOX_TASKS]; /* v1: for init to join */
-    int join[BOX_JOINS];  /* for users' processes to join */
-    int memory;           /* memory in use, read-only */
-    int cpu;              /* cpu time used, read-only */
-    int oom;              /* out-of-memory kills, read-only */
+    int directory;         /* v2: for init to be born in */
+    int leave;             /* v2: CGROUP_AGENTS, for init and agent to go to */
+    int tasks[BOX_TASKS];  /* v1: for init to join */
+    int join[BOX_JOINS];   /* for users' processes to join */
+    int rescue[BOX_JOINS]; /* for those that would find no room there */
+    int memory;            /* memory in use, read-only */
+    int cpu;               /* cpu time used, read-only */
+    int oom;               /* out-of-memory kills, read-only */
+    int pids;              /* processes, read-only */
 };
 
 /* Makes the groups of a sandbox and sets its limits. A limit whose controller this host does not

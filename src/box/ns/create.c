@@ -42,10 +42,13 @@ static int make_cgroups(struct making *m, struct err *err)
     m->handles[BOX_HANDLE_MEMORY] = fds.memory;
     m->handles[BOX_HANDLE_CPU] = fds.cpu;
     m->handles[BOX_HANDLE_OOM] = fds.oom;
+    m->handles[BOX_HANDLE_PIDS] = fds.pids;
     m->handles[BOX_HANDLE_LEAVE] = fds.leave;
     m->handles[BOX_HANDLE_CGROUP] = fds.directory;
-    for (size_t i = 0; i < BOX_JOINS; i++)
+    for (size_t i = 0; i < BOX_JOINS; i++) {
         m->handles[BOX_HANDLE_JOIN + i] = fds.join[i];
+        m->handles[BOX_HANDLE_RESCUE + i] = fds.rescue[i];
+    }
     for (size_t i = 0; i < BOX_TASKS; i++)
         m->handles[BOX_HANDLE_TASKS + i] = fds.tasks[i];
     return 0;
