@@ -295,15 +295,15 @@ bool harness_wait(bool (*cond)(void *arg), void *arg)
     return true;
 }
 
-static unsigned count_dirs(const char *path, const char *except)
+/* Those that start with '_' are groups for all sandboxes together. */
+static unsigned count_dirs(const char *path)
 {
     DIR *dir = opendir(path);
     unsigned n = 0;
     if (!dir)
         return 0;
     for (struct dirent *entry; (entry = readdir(dir));)
-        n += entry->d_name[0] != '.' && entry->d_type == DT_DIR &&
-             (!except || strcmp(entry->d_name, except) != 0);
+        n += entry->d_name[0] != '.' && entry->d_name[0] != '_' && entry->d_type == DT_DIR;
     closedir(dir);
     return n;
 }
@@ -315,13 +315,13 @@ struct harness_remains harness_remains(const struct harness *h)
     struct harness_remains r = {0};
     char path[256];
     snprintf(path, sizeof path, "%s/sandboxes", h->state);
-    r.directories = count_dirs(path, NULL);
-    r.sockets = count_dirs(h->run, NULL);
+    r.directories = count_dirs(path);
+    r.sockets = count_dirs(h->run);
     for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
         for (int n = 0; n < 8; n++) {
             snprintf(path, sizeof path, "/sys/fs/cgroup/%s/%s-%d", controllers[i], h->cgroup_parent,
                      n);
-            r.cgroups += count_dirs(path, "_agents"); /* all sandboxes' together */
+            r.cgroups += count_dirs(path);
         }
     }
     char *mounts;
@@ -348,7 +348,7 @@ unsigned harness_kits(const struct harness *h)
     char path[128];
     unsigned n = 0;
     snprintf(path, sizeof path, "%s/ready", h->state);
-    n += count_dirs(path, NULL);
+    n += count_dirs(path);
     snprintf(path, sizeof path, "%s/.ready", h->run);
-    return n + count_dirs(path, NULL);
+    return n + count_dirs(path);
 }
