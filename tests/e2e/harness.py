@@ -149,13 +149,14 @@ class Server:
         found = re.search(r"launcher ready instance=(\d)", self.log.read_text(errors="replace"))
         return found.group(1) if found else r"\d"
 
-    # -- its processes: direct children of the supervisor, told apart by the names they take
+    # -- its processes: direct children of the supervisor, told apart by the names they take; the
+    # inits of sandboxes whose zygote has died are its children too
     def children(self):
         found = {}
         for pid in child_pids(self.proc.pid):
             with contextlib.suppress(OSError):
                 name = Path(f"/proc/{pid}/comm").read_text().strip()
-                if name.startswith("carrel-"):
+                if name in ("carrel-launcher", "carrel-server", "carrel-egress"):
                     found[name.removeprefix("carrel-")] = pid
         return found
 
