@@ -35,9 +35,9 @@ static struct {
 static struct watch *find(pid_t pid)
 {
     struct watch *w;
-    LIST_FOREACH (w, &children.watches, link)
-        if (w->pid == pid)
-            return w;
+    LIST_FOREACH(w, &children.watches, link)
+    if (w->pid == pid)
+        return w;
     return NULL;
 }
 

@@ -22,6 +22,7 @@ enum {
     ID_SIZE = 37,
     KEEPALIVE_MS = 5000,
     INTERRUPT_AGAIN_MS = 1000,
+    INTERRUPTS_MOST = 10, /* a kernel that does not come back is of no more use */
     START_MOST_MS = 60000,
     LINE_BYTES_MAX = 1 << 30,
     QUEUED_MOST = 256 << 10, /* bytes the client has not taken: above it the kernel waits */
@@ -44,10 +45,11 @@ struct context {
     char *cwd;
     struct kernel *kernel; /* NULL: not started, or dead */
     bool is_default, ready, removed;
-    uint64_t env_generation;    /* of the variables that the kernel has; 0: those at its start */
-    json_t *globals;            /* as the kernel has them */
-    struct execution *running;  /* handed to the kernel */
+    uint64_t env_generation;   /* of the variables that the kernel has; 0: those at its start */
+    json_t *globals;           /* as the kernel has them */
+    struct execution *running; /* handed to the kernel */
     bool told_error;
+    unsigned interrupts; /* of what runs, since its client left */
     TAILQ_HEAD(, execution) queue;
     uv_timer_t *timer; /* starting: too long; running: keepalive, or interrupting again */
     struct http_task advance;
@@ -229,7 +231,9 @@ static void on_keepalive(uv_timer_t *timer)
 static void on_interrupt_again(uv_timer_t *timer)
 {
     struct context *c = timer->data;
-    if (c->kernel && c->running)
+    if (++c->interrupts > INTERRUPTS_MOST)
+        on_dead("The kernel did not come back from an interrupt", c);
+    else if (c->kernel && c->running)
         kernel_interrupt(c->kernel);
 }
 
@@ -237,6 +241,7 @@ static void interrupt(struct context *c)
 {
     if (!c->kernel)
         return;
+    c->interrupts = 1;
     kernel_pause(c->kernel, false);
     kernel_interrupt(c->kernel);
     uv_timer_start(c->timer, on_interrupt_again, INTERRUPT_AGAIN_MS, INTERRUPT_AGAIN_MS);
@@ -379,17 +384,17 @@ json_t *contexts_list(const struct contexts *all)
 {
     const struct context *c;
     json_t *list = json_array();
-    TAILQ_FOREACH (c, &all->list, link)
-        json_array_append_new(list, context_describe(c));
+    TAILQ_FOREACH(c, &all->list, link)
+    json_array_append_new(list, context_describe(c));
     return list;
 }
 
 struct context *contexts_find(struct contexts *all, struct str id)
 {
     struct context *c;
-    TAILQ_FOREACH (c, &all->list, link)
-        if (str_eqz(id, c->id))
-            return c;
+    TAILQ_FOREACH(c, &all->list, link)
+    if (str_eqz(id, c->id))
+        return c;
     return NULL;
 }
 
@@ -428,9 +433,9 @@ struct context *contexts_default(struct contexts *all, struct str name, struct e
     const struct language *language = find_language(name, err);
     if (!language)
         return NULL;
-    TAILQ_FOREACH (c, &all->list, link)
-        if (c->is_default && c->language == language)
-            return c;
+    TAILQ_FOREACH(c, &all->list, link)
+    if (c->is_default && c->language == language)
+        return c;
     c = create(all, language, PATH_HOME);
     c->is_default = true;
     return c;

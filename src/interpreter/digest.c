@@ -11,8 +11,8 @@ void digest_hmac_hex(struct str key, struct str data, char out[DIGEST_HEX_SIZE])
     static const char hex[] = "0123456789abcdef";
     unsigned char d[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    unsigned char *done = HMAC(EVP_sha256(), key.p, (int)key.len, (const unsigned char *)data.p,
-                               data.len, d, &n);
+    unsigned char *done =
+        HMAC(EVP_sha256(), key.p, (int)key.len, (const unsigned char *)data.p, data.len, d, &n);
     assert(done && n == 32);
     for (unsigned i = 0; i < n; i++) {
         out[2 * i] = hex[d[i] >> 4];

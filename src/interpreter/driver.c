@@ -71,10 +71,11 @@ static void on_event(struct driver *d, const json_t *line)
     if (!d->running)
         return;
     if (strcmp(event, "stdout") == 0 || strcmp(event, "stderr") == 0) {
-        on_output(d, event[3] == 'e', (struct str){json_string_value(text), json_string_length(text)});
+        on_output(d, event[3] == 'e',
+                  (struct str){json_string_value(text), json_string_length(text)});
     } else if (strcmp(event, "result") == 0) {
-        events->result(json_object_get(line, "bundle"),
-                       json_is_true(json_object_get(line, "main")), d->base.arg);
+        events->result(json_object_get(line, "bundle"), json_is_true(json_object_get(line, "main")),
+                       d->base.arg);
     } else if (strcmp(event, "error") == 0) {
         events->failed(member(line, "name"), member(line, "value"), member(line, "traceback"),
                        d->base.arg);
@@ -160,9 +161,8 @@ static void arm(struct driver *d)
 
 /* ---- what is sent ---- */
 
-static const char bash_setup[] =
-    "PS1= PS2=; set +H +m; unset HISTFILE; shopt -u checkwinsize\n"
-    "printf '{\"event\":\"ready\"}\\n' >&3\n";
+static const char bash_setup[] = "PS1= PS2=; set +H +m; unset HISTFILE; shopt -u checkwinsize\n"
+                                 "printf '{\"event\":\"ready\"}\\n' >&3\n";
 
 /* As $'…': on one line, whatever it is. */
 static void append_quoted(struct buf *out, struct str text)
@@ -170,11 +170,16 @@ static void append_quoted(struct buf *out, struct str text)
     buf_append_z(out, "$'");
     for (size_t i = 0; i < text.len; i++) {
         switch (text.p[i]) {
-        case '\0': break; /* bash has none */
-        case '\n': buf_append_z(out, "\\n"); break;
+        case '\0':
+            break; /* bash has none */
+        case '\n':
+            buf_append_z(out, "\\n");
+            break;
         case '\'':
-        case '\\': buf_append_char(out, '\\'); /* fall through */
-        default: buf_append_char(out, text.p[i]);
+        case '\\':
+            buf_append_char(out, '\\'); /* fall through */
+        default:
+            buf_append_char(out, text.p[i]);
         }
     }
     buf_append_char(out, '\'');
@@ -339,8 +344,8 @@ struct kernel *driver_open(const struct kernel_options *o, char *const *argv, st
 
 struct kernel *driver_bash_open(const struct kernel_options *o, struct err *err)
 {
-    char *argv[] = {(char *)"/bin/bash", (char *)"--norc", (char *)"--noprofile",
-                    (char *)"--noediting", (char *)"-i", NULL};
+    char *argv[] = {(char *)"/bin/bash",   (char *)"--norc", (char *)"--noprofile",
+                    (char *)"--noediting", (char *)"-i",     NULL};
     struct driver *d = open_driver(o, argv, true, err);
     if (!d)
         return NULL;

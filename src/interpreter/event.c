@@ -13,7 +13,7 @@
 static size_t decode(const unsigned char *p, size_t n, uint32_t *ret)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+    size_t len = p[0] >= 0xf0 && p[0] < 0xf5   ? 4
                  : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
                  : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
                                                : 0;
@@ -34,11 +34,21 @@ static size_t decode(const unsigned char *p, size_t n, uint32_t *ret)
 static void append_escaped(struct buf *out, uint32_t c)
 {
     switch (c) {
-    case '"': buf_append(out, "\\\"", 2); break;
-    case '\\': buf_append(out, "\\\\", 2); break;
-    case '\n': buf_append(out, "\\n", 2); break;
-    case '\r': buf_append(out, "\\r", 2); break;
-    case '\t': buf_append(out, "\\t", 2); break;
+    case '"':
+        buf_append(out, "\\\"", 2);
+        break;
+    case '\\':
+        buf_append(out, "\\\\", 2);
+        break;
+    case '\n':
+        buf_append(out, "\\n", 2);
+        break;
+    case '\r':
+        buf_append(out, "\\r", 2);
+        break;
+    case '\t':
+        buf_append(out, "\\t", 2);
+        break;
     default:
         if (c >= 0x10000) {
             c -= 0x10000;
@@ -85,7 +95,8 @@ static void append_value(struct buf *out, const json_t *value)
         event_append_text(out, (struct str){json_string_value(value), json_string_length(value)});
         return;
     }
-    _cleanup_free_ char *text = json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+    _cleanup_free_ char *text =
+        json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
     buf_append_z(out, text ? text : "null");
 }
 

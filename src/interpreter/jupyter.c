@@ -26,7 +26,7 @@
 #include "interpreter/wire.h"
 
 enum {
-    HELLO_MS = 5,        /* between attempts to be heard by a kernel that starts */
+    HELLO_MS = 5, /* between attempts to be heard by a kernel that starts */
     RECONNECT_MS = 2,
     EARLY_MAX = 4096,
 };
@@ -42,7 +42,7 @@ struct jupyter {
     struct kernel base;
     uv_loop_t *loop;
     bool is_r;
-    char *address;  /* path of the sockets without the port */
+    char *address; /* path of the sockets without the port */
     char *connection_file;
     struct wire_session session;
     void *socket[CHANNELS];
@@ -63,7 +63,7 @@ struct jupyter {
     json_t *after;
 };
 
-#define PATH_R "/usr/bin/R"
+#define PATH_R        "/usr/bin/R"
 #define R_KERNEL_CODE "IRkernel::main()"
 
 static void *context; /* of ZeroMQ: one I/O thread for all kernels */
@@ -130,8 +130,8 @@ static void jupyter_execute(struct kernel *k, struct str code, const struct kern
         send_r_environment(j, env->before);
         j->after = env->after ? json_incref(env->after) : NULL;
     } else if (env->before || env->after) {
-        metadata = json_pack("{s:{s:O?,s:O?}}", "carrel", "before", env->before, "after",
-                             env->after);
+        metadata =
+            json_pack("{s:{s:O?,s:O?}}", "carrel", "before", env->before, "after", env->after);
     }
     j->running = true;
     j->replied = j->idle = false;
@@ -272,8 +272,7 @@ static int connect_channel(struct jupyter *j, enum channel c)
 {
     int fd, none = 0, unlimited = 0, quick = RECONNECT_MS;
     size_t size = sizeof fd;
-    _cleanup_free_ char *address =
-        xasprintf("ipc://%s-%d", j->address, socket_port[c]);
+    _cleanup_free_ char *address = xasprintf("ipc://%s-%d", j->address, socket_port[c]);
     void *s = zmq_socket(context, socket_type[c]);
     if (!s)
         return -errno;
@@ -488,8 +487,8 @@ struct kernel *jupyter_r_open(const struct kernel_options *o, struct err *err)
         err_os(err, -rc, "start a kernel");
         return NULL;
     }
-    char *argv[] = {(char *)PATH_R,        (char *)"--slave", (char *)"-e",
-                    (char *)R_KERNEL_CODE, (char *)"--args",  j->connection_file, NULL};
+    char *argv[] = {(char *)PATH_R,   (char *)"--slave",  (char *)"-e", (char *)R_KERNEL_CODE,
+                    (char *)"--args", j->connection_file, NULL};
     const struct child_spec spec = {argv, o->envp, o->cwd, {-1, out, err_fd, -1}};
     pid_t pid = child_spawn(&spec);
     if (pid < 0) {

@@ -7,6 +7,8 @@
 #include "interpreter/jupyter.h"
 #include "interpreter/paths.h"
 
+#define PATH_JAVASCRIPT PATH_PROGRAMS "/javascript.mjs"
+
 enum { ARGS_MAX = 6 };
 
 struct language {
@@ -26,8 +28,7 @@ static struct kernel *start_r(const struct kernel_options *o, struct nursery *n,
     return jupyter_r_open(o, err);
 }
 
-static struct kernel *start_bash(const struct kernel_options *o, struct nursery *n,
-                                 struct err *err)
+static struct kernel *start_bash(const struct kernel_options *o, struct nursery *n, struct err *err)
 {
     return driver_bash_open(o, err);
 }
@@ -37,14 +38,18 @@ static const struct language languages[] = {
     {"javascript",
      "js",
      NULL,
-     {"/usr/bin/node", "--experimental-vm-modules", "--no-warnings", PATH_PROGRAMS "/javascript.mjs"}},
+     {"/usr/bin/node", "--experimental-vm-modules", "--no-warnings", PATH_JAVASCRIPT}},
     {"typescript",
      "ts",
      NULL,
-     {"/usr/bin/node", "--experimental-vm-modules", "--no-warnings", PATH_PROGRAMS "/javascript.mjs"}},
+     {"/usr/bin/node", "--experimental-vm-modules", "--no-warnings", PATH_JAVASCRIPT,
+      "typescript"}},
     {"bash", NULL, start_bash, {NULL}},
     {"r", NULL, start_r, {NULL}},
-    {"java", NULL, NULL, {"/usr/bin/java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+    {"java",
+     NULL,
+     NULL,
+     {"/usr/bin/java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
       "--add-opens=java.base/java.io=ALL-UNNAMED", PATH_PROGRAMS "/Driver.java"}},
 };
 

@@ -58,9 +58,9 @@ static void on_answer(struct nursery *n, struct str text)
     if (json_is_true(json_object_get(answer, "warm"))) {
         n->warm(n->arg);
     } else if (json_unpack(answer, "{s:I,s:i}", "id", &id, "pid", &pid) == 0) {
-        TAILQ_FOREACH (b, &n->births, link)
-            if (b->id == id)
-                break;
+        TAILQ_FOREACH(b, &n->births, link)
+        if (b->id == id)
+            break;
         if (b && pid == 0)
             finish(n, b, 0);
         else if (b && b->born)

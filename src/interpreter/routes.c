@@ -41,8 +41,7 @@ static void answer_not_found(struct http_exchange *x, struct str id)
 /* ---- bodies ---- */
 
 /* 1 when the member is there, 0 when it is absent or null, -EINVAL (answered) when it is no text. */
-static int text_member(struct http_exchange *x, const json_t *in, const char *name,
-                       struct str *ret)
+static int text_member(struct http_exchange *x, const json_t *in, const char *name, struct str *ret)
 {
     const json_t *value = json_object_get(in, name);
     if (!value || json_is_null(value))

@@ -135,8 +135,8 @@ static int open_message(struct parts *p, const struct wire_session *s, struct wi
     sign(s, part, signature);
     if (!str_eq_secret(part_text(p, at + 1), str_from(signature)))
         return -EBADMSG;
-    *ret = (struct wire_message){parse_object(part[0]), parse_object(part[1]),
-                                 parse_object(part[3])};
+    *ret =
+        (struct wire_message){parse_object(part[0]), parse_object(part[1]), parse_object(part[3])};
     if (ret->header && ret->parent && ret->content)
         return 1;
     wire_message_done(ret);

@@ -137,7 +137,11 @@ async function importModule(name) {
   }
 }
 
+const isTypescript = process.argv[2] === 'typescript'
+
 function compile(code) {
+  // Some typed text means something else without its types: a label, for one.
+  if (isTypescript) code = stripTypes(code)
   const options = { filename: 'cell.js', importModuleDynamically: importModule }
   try {
     return new vm.Script(code, options)

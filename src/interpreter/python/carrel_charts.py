@@ -224,7 +224,8 @@ def is_sideways(outlines, rest):
 
 def read_one_box(outline, rest, sideways, names):
     along, across = (0, 1) if sideways else (1, 0)
-    low, high = outline[:, along].min(), outline[:, along].max()
+    # A notch may reach beyond the quartiles: they are where the outline begins and opposite of that.
+    low, high = sorted((outline[0, along], outline[5 if len(outline) >= 11 else 2, along]))
     left, right = outline[:, across].min(), outline[:, across].max()
     middle = (left + right) / 2
     ends, median, outliers = [low, high], None, []
@@ -234,9 +235,8 @@ def read_one_box(outline, rest, sideways, names):
             continue
         if isinstance(line, lines.Line2D) and line.get_linestyle() == "None":
             outliers += [number(v) for v in xy[:, along]]
-        elif len(xy) == 2 and xy[0, along] == xy[1, along] and low <= xy[0, along] <= high and \
-                np.ptp(xy[:, across]) >= (right - left) * 0.9:
-            median = xy[0, along]
+        elif len(xy) == 2 and xy[0, along] == xy[1, along] and low <= xy[0, along] <= high:
+            median = xy[0, along]  # drawn after the caps, which may lie on the box
         else:
             ends += list(xy[:, along])
     return {"label": str(category_of(names, middle)), "min": number(min(ends)),

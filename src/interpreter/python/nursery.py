@@ -39,7 +39,7 @@ def serve(sock, service):
             text, fds, _, _ = socket.recv_fds(sock, 4 << 20, 2)
             if not text:
                 return
-            fork(sock, service, json.loads(text), fds)
+            fork(sock, service, dict(json.loads(text), warm=warm), fds)
         elif todo:
             name = todo.pop(0)
             try:
