@@ -44,7 +44,8 @@ struct box_host_options {
 
     unsigned weaken; /* for tests, see weaken.h: walls that are left out */
 
-    /* For tests: change a plan before it is carried out; fail at a step of this name. */
+    /* For tests: change a plan before it is carried out; fail after this step, as box_plan_print
+     * names it ("launcher: cgroups"). */
     void (*tamper)(struct box_plan *plan);
     const char *fail_step;
 };

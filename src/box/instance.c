@@ -128,3 +128,19 @@ int instance_claim(const char *dir, const char *state_dir, unsigned *ret_number,
         return err_os(err, errno, "open %s", dir);
     return claim(fd, real, ret_number, ret_lock, err);
 }
+
+unsigned instance_find(const char *dir, const char *state_dir)
+{
+    char real[PATH_MAX], path[PATH_MAX], owner[PATH_MAX];
+    if (!realpath(state_dir, real))
+        return 0;
+    for (unsigned i = 0; i < BOX_INSTANCES; i++) {
+        snprintf(path, sizeof path, "%s/%u", dir, i);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        ssize_t n = fd < 0 ? 0 : fd_read_all(fd, owner, sizeof owner - 1);
+        owner[n > 0 ? n : 0] = '\0';
+        if (strcmp(owner, real) == 0)
+            return i;
+    }
+    return 0;
+}

@@ -16,3 +16,5 @@
  * launcher runs on the directory already, ERR_EXHAUSTED when all numbers are taken. */
 int instance_claim(const char *dir, const char *state_dir, unsigned *ret_number, int *ret_lock,
                    struct err *err);
+/* The number that state_dir has, or would have at first if nobody else had any; takes nothing. */
+unsigned instance_find(const char *dir, const char *state_dir);

@@ -89,9 +89,10 @@ struct box_inside {
     uint64_t capabilities; /* bounding set */
     uint32_t mount_count;
     uint32_t config_len; /* bytes that follow in the same message */
+    char fail_step[32];  /* for tests: fail after this step */
     struct box_mount mounts[BOX_MOUNTS_MAX];
 };
-enum { BOX_INSIDE_VERSION = 1 };
+enum { BOX_INSIDE_VERSION = 2 };
 
 /* The zygote's answer to a request, with the pidfd when os is 0. */
 struct box_born {
@@ -155,6 +156,8 @@ int box_plan_make(const struct box_layout *layout, const struct box_spec *spec, 
 void box_plan_move(const struct box_layout *layout, struct box_plan *plan, unsigned slot);
 /* The plan as text for people, one "key value" a line. 0 or -ENOBUFS. */
 int box_plan_print(const struct box_plan *plan, struct buf *out);
+/* The same as one JSON object. */
+int box_plan_print_json(const struct box_plan *plan, struct buf *out);
 
 /* Candidates among the files of /proc that exist here and that others than root may use: all the
  * rest is closed by their owner alone, since host root is nobody inside. NULL-terminated, static. */

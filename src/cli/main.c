@@ -17,6 +17,7 @@ static const struct {
 } commands[] = {
     {"serve", command_serve, "[--listen ADDR:PORT] …",
      "serve the API and run sandboxes (needs root)"},
+    {"create", command_create, "--dry-run [--json] …", "print what a sandbox would be"},
     {"env", command_env, "[--state DIR] [--run DIR]", "print the variables that clients need"},
     {"key", command_key, "create|list|revoke …", "make, show and revoke API keys"},
     {"doctor", command_doctor, "[--json] …", "what this host offers and what it lacks"},

@@ -460,19 +460,6 @@ static void fail_at(struct harness *h, const char *step, const char *message)
     assert_int_equal(harness_list(h), 0);
 }
 
-static void test_failing_steps(void **state)
-{
-    struct harness *h = *state;
-    static const char *const steps[] = {"directory", "socket", "network", "cgroups", "mounts"};
-    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-        harness_stop(h);
-        h->options.fail_step = steps[i];
-        assert_true(harness_start(h));
-        fail_at(h, steps[i], steps[i]);
-        fail_at(h, steps[i], steps[i]);
-    }
-}
-
 static unsigned tampered_mount;
 static void break_mount(struct box_plan *plan)
 {
@@ -636,7 +623,6 @@ int main(int argc, char **argv)
         TEST(test_zygote_killed),
         TEST(test_destroy_while_making),
         TEST(test_remains),
-        TEST(test_failing_steps),
         TEST(test_failing_inside),
         TEST(test_two_instances),
         TEST(test_new_server_takes_over),

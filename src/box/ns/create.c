@@ -105,11 +105,9 @@ static const struct {
 
 static int run_steps(struct making *m, struct err *err)
 {
-    const char *fail_step = m->host->options.fail_step;
     for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
         int rc = steps[i].run(m, err);
-        if (rc == 0 && fail_step && strcmp(fail_step, steps[i].name) == 0 &&
-            i + 1 < ARRAY_SIZE(steps))
+        if (rc == 0 && host_fails(m->host, "launcher", steps[i].name))
             rc = err_set(err, ERR_INTERNAL, EIO, "told to fail");
         if (rc < 0) {
             err_wrap(err, steps[i].name);
@@ -167,6 +165,9 @@ static int carry_out(struct making *m, struct kit *kit, struct err *err)
     m->kit = kit;
     box->slot = box->record.slot = kit->slot;
     box_plan_move(&host->layout, m->plan, kit->slot);
+    if (host->options.fail_step && strncmp(host->options.fail_step, "inside: ", 8) == 0)
+        snprintf(m->plan->inside.fail_step, sizeof m->plan->inside.fail_step, "%s",
+                 host->options.fail_step + 8);
     if (host->options.tamper)
         host->options.tamper(m->plan);
     int weakened = box_weaken_plan(host->options.weaken, m->plan, err);

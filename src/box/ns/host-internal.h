@@ -114,6 +114,9 @@ void host_box_over(struct box_host *host, struct box *box);
 /* The zygote that creations ask, started anew if it has ended. */
 int host_need_zygote(struct box_host *host, struct err *err);
 
+/* For tests: whether this step is to fail. */
+bool host_fails(const struct box_host *host, const char *who, const char *step);
+
 /* create.c: the creation goes on with the kit, which is its own from here on, or ends because of
  * what is in kit->err. */
 void making_continue(struct making *making, struct kit *kit);

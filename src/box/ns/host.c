@@ -65,6 +65,13 @@ void host_unwatch(struct box_host *host, int *fd)
     fd_closep(fd);
 }
 
+bool host_fails(const struct box_host *host, const char *who, const char *step)
+{
+    char both[80];
+    snprintf(both, sizeof both, "%s: %s", who, step);
+    return host->options.fail_step && strcmp(host->options.fail_step, both) == 0;
+}
+
 /* ---- removing what is dead ---- */
 
 /* Removals are nobody's hurry unless they pile up. */

@@ -161,13 +161,15 @@ static int filter_syscalls(const struct sock_fprog *filter)
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, filter) < 0 ? -errno : 0;
 }
 
-#define STEP(name, call)                                                             \
-    do {                                                                             \
-        if (name)                                                                    \
-            snprintf(status->step, sizeof status->step, "%s", (const char *)(name)); \
-        int step_rc = (call);                                                        \
-        if (step_rc < 0)                                                             \
-            return step_rc;                                                          \
+/* The name goes into the status before the call, so that the call may be more exact (mounts). */
+#define STEP(name, call)                                           \
+    do {                                                           \
+        snprintf(status->step, sizeof status->step, "%s", (name)); \
+        int step_rc = (call);                                      \
+        if (step_rc == 0 && strcmp(in->fail_step, (name)) == 0)    \
+            step_rc = -EIO;                                        \
+        if (step_rc < 0)                                           \
+            return step_rc;                                        \
     } while (0)
 
 static int carry_out(const struct box_inside *in, const int handles[BOX_HANDLES],
@@ -177,7 +179,7 @@ static int carry_out(const struct box_inside *in, const int handles[BOX_HANDLES]
     STEP("network namespace", setns(handles[BOX_HANDLE_NETNS], CLONE_NEWNET) < 0 ? -errno : 0);
     STEP("host name", sethostname(in->hostname, strnlen(in->hostname, 64)) < 0 ? -errno : 0);
     STEP("file system ids", become_mounter(in->uid_base));
-    STEP(NULL, do_mounts(in, handles, status));
+    STEP("mounts", do_mounts(in, handles, status));
     STEP("out-of-memory score", protect_from_oom(in->oom_adj));
     STEP("change root", change_root());
     STEP("close descriptors", tidy_descriptors(handles, keep_stderr));

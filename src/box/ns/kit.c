@@ -87,14 +87,13 @@ static const struct {
 static void kit_run(struct worker_job *job)
 {
     struct kit *kit = CONTAINER_OF(job, struct kit, job);
-    const char *fail_step = kit->host->options.fail_step;
     if (kit->host->closing) {
         err_set(&kit->err, ERR_CANCELED, 0, "the host is closed");
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
         int rc = steps[i].run(kit, &kit->err);
-        if (rc == 0 && fail_step && strcmp(fail_step, steps[i].name) == 0)
+        if (rc == 0 && host_fails(kit->host, "kit", steps[i].name))
             rc = err_set(&kit->err, ERR_INTERNAL, EIO, "told to fail");
         if (rc < 0) {
             err_wrap(&kit->err, steps[i].name);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Computes and prints the plan of a namespaces sandbox. Makes no system call that changes
- * anything. */
+/* Computes the plan of a namespaces sandbox. Makes no system call that changes anything. */
 #include "box/plan.h"
 
 #include <assert.h>
@@ -164,59 +163,6 @@ void box_plan_move(const struct box_layout *layout, struct box_plan *plan, unsig
     memset(&plan->inside, 0, sizeof plan->inside);
     plan_inside(layout, plan);
     plan->inside.config_len = config_len;
-}
-
-static const struct {
-    uint64_t flag;
-    const char *name;
-} flag_names[] = {
-    {MS_RDONLY, "ro"}, {MS_NOSUID, "nosuid"}, {MS_NODEV, "nodev"}, {MS_NOEXEC, "noexec"}};
-
-static int print_mount(const struct box_mount *m, struct buf *out)
-{
-    static const char *const handles[BOX_HANDLES] = {[BOX_HANDLE_TEMPLATE] = "template",
-                                                     [BOX_HANDLE_LAYER] = "layer",
-                                                     [BOX_HANDLE_STATE] = "state"};
-    int rc = -EINVAL;
-    switch ((enum box_mount_kind)m->kind) {
-    case BOX_MOUNT_ATTACH:
-        rc = buf_printf(out, "mount attach %s %s", handles[m->handle], m->target);
-        break;
-    case BOX_MOUNT_NEW:
-        rc = buf_printf(out, "mount new %s %s", m->type, m->target);
-        break;
-    case BOX_MOUNT_BIND:
-        rc = buf_printf(out, "mount bind %s %s", m->source, m->target);
-        break;
-    }
-    for (size_t i = 0; rc >= 0 && i < ARRAY_SIZE(flag_names); i++)
-        if (m->flags & flag_names[i].flag)
-            rc = buf_printf(out, " %s", flag_names[i].name);
-    if (rc >= 0 && m->options[0])
-        rc = buf_printf(out, " %s", m->options);
-    return rc >= 0 ? buf_append_char(out, '\n') : rc;
-}
-
-int box_plan_print(const struct box_plan *plan, struct buf *out)
-{
-    const struct box_inside *in = &plan->inside;
-    int rc = buf_printf(out,
-                        "id %s\ntemplate %s\ninstance %u\nslot %u\nuids %" PRIu32 "+%d\n"
-                        "lower %s\nlower %s\nsandbox-dir %s\nsocket %s/agent.sock\ncgroup %s\n",
-                        plan->id, plan->template_name, plan->instance, plan->slot, in->uid_base,
-                        BOX_UIDS, plan->layer_dir, plan->template_dir, plan->sandbox_dir,
-                        plan->run_dir, plan->cgroup);
-    if (rc >= 0)
-        rc = buf_printf(out,
-                        "memory %" PRIu64 "\ncpu-millis %u\npids %u\ndisk %" PRIu64 "\n"
-                        "internet %s\nhostname %s\nnofile %u %u\noom-adj %d\n"
-                        "capabilities %016" PRIx64 "\n",
-                        plan->limits.memory_bytes, plan->limits.cpu_millis, plan->limits.pids,
-                        plan->limits.disk_bytes, plan->allow_internet ? "yes" : "no", in->hostname,
-                        in->nofile_soft, in->nofile_hard, in->oom_adj, in->capabilities);
-    for (uint32_t i = 0; rc >= 0 && i < in->mount_count; i++)
-        rc = print_mount(&in->mounts[i], out);
-    return rc < 0 ? rc : 0;
 }
 
 const char *const *box_proc_masks(void)
