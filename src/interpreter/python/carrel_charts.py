@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Describes a matplotlib figure as data: what kind of chart each of its axes holds, and its points.
 
-The shapes are those of the SDKs' models (docs/wire.md, charts).
+The shapes are those of the SDKs' models.
 """
 import datetime
 import re

@@ -4,6 +4,7 @@
 Descriptor 3 is a packet socket to the service. A packet is a JSON request with two descriptors, the
 kernel's standard output and error; the kernel answers for itself when its sockets are bound. While
 nothing is asked, one library after another is imported; then the service is told that we are warm.
+A kernel that is asked for before that is forked at once and gets what is there by then.
 Nothing here may start a thread or an event loop before the fork.
 """
 import gc
@@ -40,6 +41,8 @@ def serve(sock, service):
             if not text:
                 return
             fork(sock, service, dict(json.loads(text), warm=warm), fds)
+            # Somebody could not wait: memory and time are better left to that kernel now.
+            todo.clear()
         elif todo:
             name = todo.pop(0)
             try:
