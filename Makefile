@@ -45,7 +45,7 @@ test: ready ## on any machine: set up, build, run every test (SUITES="unit style
 demo: ready ## on any machine: set up, build, do the chapter's work with the published SDKs
 	@scripts/demo
 
-bench: deps-bench ready ## measure side by side with bwrap and crun
+bench: deps-bench ready ## measure, side by side with other tools (bench/README.md)
 	@bench/run
 
 fuzz: deps-lint ## run every fuzz target for a while

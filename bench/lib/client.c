@@ -1,75 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Times single operations against a running server and against other ways to start the same
- * command, in turn, so that a noisy moment hits all of them alike. Prints one line per sample:
- * name, nanoseconds, 1 if it worked. Says nothing about statistics: bench/measure.py does.
- *
- * usage: clock HOST PORT KEY ROUNDS < contestants
- *
- * A contestant is a line of words separated by tabs: a name, a kind, and what the kind wants.
- *   spawn   ARGV...     start a program on this host and wait for its end
- *   create  ARGV...     make a sandbox, run the program in it, see its end; then kill it. The first
- *                       and the last step are also samples of their own, NAME:made and NAME:kill
- *   exec    ARGV...     run the program in a sandbox that is there already
- *   get     PATH        download a file of that sandbox
- *   put     PATH SIZE   upload so many bytes to it
- *   health              the shortest request that reaches the agent
- */
+/* The HTTP client of the benchmarks. */
+#include "client.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <spawn.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { WORDS_MAX = 64, CONTESTANTS_MAX = 32, BODY_KEPT = 64 * 1024, BLOCK = 1 << 20 };
-
-extern char **environ;
-
-struct contestant {
-    char *words[WORDS_MAX + 1]; /* name, kind, arguments, NULL */
-};
-
-struct sandbox {
-    char id[64];
-    char token[256];
-};
-
-/* One kept connection; the server may close it, then the next request opens another. */
-struct connection {
-    int fd;
-    char in[BLOCK];
-    size_t start, end;
-};
 
 static struct sockaddr_in address;
 static const char *api_key;
 static char block[BLOCK];
 
-static int64_t now(void)
+int64_t now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void die(const char *what)
+void die(const char *what)
 {
-    fprintf(stderr, "clock: %s: %s\n", what, strerror(errno));
+    fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, strerror(errno));
     exit(1);
+}
+
+void client_open(char **argv)
+{
+    int port;
+    if (sscanf(argv[1], "%d", &port) != 1 || inet_pton(AF_INET, argv[0], &address.sin_addr) != 1) {
+        errno = EINVAL;
+        die("address");
+    }
+    address.sin_family = AF_INET;
+    address.sin_port = htons((uint16_t)port);
+    api_key = argv[2];
+    memset(block, 'x', sizeof block);
+}
+
+struct connection *connection_new(size_t size)
+{
+    struct connection *c = calloc(1, sizeof *c);
+    if (!c || !(c->in = malloc(size)))
+        die("memory");
+    c->fd = -1;
+    c->size = size;
+    return c;
 }
 
 /* ---- HTTP ---- */
 
-static void disconnect(struct connection *c)
+void disconnect(struct connection *c)
 {
     if (c->fd >= 0)
         close(c->fd);
@@ -95,12 +81,12 @@ static bool fill(struct connection *c)
 {
     if (c->start == c->end)
         c->start = c->end = 0;
-    if (c->end == sizeof c->in) {
+    if (c->end == c->size) {
         memmove(c->in, c->in + c->start, c->end - c->start);
         c->end -= c->start;
         c->start = 0;
     }
-    ssize_t got = recv(c->fd, c->in + c->end, sizeof c->in - c->end, 0);
+    ssize_t got = recv(c->fd, c->in + c->end, c->size - c->end, 0);
     if (got <= 0)
         return false;
     c->end += (size_t)got;
@@ -145,7 +131,7 @@ static char *line(struct connection *c)
             c->start = 0;
             c->end = seen;
         }
-        if (c->end == sizeof c->in || !fill(c))
+        if (c->end == c->size || !fill(c))
             return NULL;
     }
 }
@@ -172,8 +158,7 @@ static bool read_body(struct connection *c, bool chunked, uint64_t length, char 
 }
 
 /* Sends one request and reads its answer to the end. Returns the status, 0 if it failed. */
-static int request(struct connection *c, const char *head, const char *body, uint64_t length,
-                   char *answer)
+int request(struct connection *c, const char *head, const char *body, uint64_t length, char *answer)
 {
     if (c->fd < 0) {
         int one = 1;
@@ -240,9 +225,9 @@ static bool json_text(const char *json, const char *name, char *out, size_t size
     return true;
 }
 
-static bool sandbox_create(struct connection *c, struct sandbox *ret)
+bool sandbox_create(struct connection *c, struct sandbox *ret)
 {
-    static char answer[BODY_KEPT];
+    char answer[BODY_KEPT];
     const char *body = "{\"templateID\":\"base\",\"timeout\":600}";
     char head[512];
     snprintf(head, sizeof head,
@@ -253,9 +238,9 @@ static bool sandbox_create(struct connection *c, struct sandbox *ret)
            json_text(answer, "envdAccessToken", ret->token, sizeof ret->token);
 }
 
-static bool sandbox_kill(struct connection *c, const struct sandbox *s)
+bool sandbox_kill(struct connection *c, const struct sandbox *s)
 {
-    static char answer[BODY_KEPT];
+    char answer[BODY_KEPT];
     char head[512];
     snprintf(head, sizeof head, "DELETE /sandboxes/%s HTTP/1.1\r\nX-API-KEY: %s\r\n", s->id,
              api_key);
@@ -263,8 +248,8 @@ static bool sandbox_kill(struct connection *c, const struct sandbox *s)
 }
 
 /* Request line and routing fields of a request into the sandbox. */
-static void inside(char *head, size_t size, const struct sandbox *s, const char *method,
-                   const char *target, const char *type)
+void inside(char *head, size_t size, const struct sandbox *s, const char *method,
+            const char *target, const char *type)
 {
     snprintf(head, size,
              "%s %s HTTP/1.1\r\nE2b-Sandbox-Id: %s\r\nE2b-Sandbox-Port: 49983\r\n"
@@ -272,9 +257,9 @@ static void inside(char *head, size_t size, const struct sandbox *s, const char 
              method, target, s->id, s->token, type);
 }
 
-static bool sandbox_run(struct connection *c, const struct sandbox *s, char **argv)
+bool sandbox_run(struct connection *c, const struct sandbox *s, char **argv)
 {
-    static char answer[BODY_KEPT];
+    char answer[BODY_KEPT];
     char head[1024], body[2048];
     size_t n = 5;
     n += (size_t)snprintf(body + n, sizeof body - n, "{\"process\":{\"cmd\":\"%s\",\"args\":[",
@@ -318,9 +303,9 @@ static bool sandbox_run(struct connection *c, const struct sandbox *s, char **ar
     return memmem(answer, kept, "\"exit status 0\"", 15) != NULL;
 }
 
-static bool sandbox_file(struct connection *c, const struct sandbox *s, char **words, bool put)
+bool sandbox_file(struct connection *c, const struct sandbox *s, char **words, bool put)
 {
-    static char answer[BODY_KEPT];
+    char answer[BODY_KEPT];
     char head[1024], target[512];
     unsigned long long size = 0;
     snprintf(target, sizeof target, "/files?path=%s", words[0]);
@@ -328,114 +313,4 @@ static bool sandbox_file(struct connection *c, const struct sandbox *s, char **w
         die("a size");
     inside(head, sizeof head, s, put ? "POST" : "GET", target, "application/octet-stream");
     return request(c, head, put ? NULL : "", size, answer) == 200;
-}
-
-static bool spawn(char **argv)
-{
-    pid_t pid;
-    int status;
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    int r = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (r != 0)
-        return false;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            die("waitpid");
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-static void sample(const char *name, const char *suffix, int64_t start, bool ok)
-{
-    printf("%s%s\t%lld\t%d\n", name, suffix, (long long)(now() - start), ok);
-}
-
-static void measure(const struct contestant *t, struct connection *c, const struct sandbox *kept)
-{
-    static char answer[BODY_KEPT];
-    const char *name = t->words[0], *kind = t->words[1];
-    char **arguments = (char **)t->words + 2;
-    int64_t start = now();
-    if (strcmp(kind, "spawn") == 0) {
-        bool ok = spawn(arguments);
-        sample(name, "", start, ok);
-    } else if (strcmp(kind, "create") == 0) {
-        struct sandbox s;
-        bool made = sandbox_create(c, &s);
-        int64_t answered = now() - start;
-        bool ok = made && sandbox_run(c, &s, arguments);
-        sample(name, "", start, ok);
-        sample(name, ":made", now() - answered, made);
-        start = now();
-        if (made) {
-            ok = sandbox_kill(c, &s);
-            sample(name, ":kill", start, ok);
-        }
-    } else if (strcmp(kind, "exec") == 0) {
-        bool ok = sandbox_run(c, kept, arguments);
-        sample(name, "", start, ok);
-    } else if (strcmp(kind, "get") == 0 || strcmp(kind, "put") == 0) {
-        bool ok = sandbox_file(c, kept, arguments, kind[0] == 'p');
-        sample(name, "", start, ok);
-    } else if (strcmp(kind, "health") == 0) {
-        char head[1024];
-        inside(head, sizeof head, kept, "GET", "/health", "text/plain");
-        bool ok = request(c, head, "", 0, answer) == 204;
-        sample(name, "", start, ok);
-    } else {
-        errno = EINVAL;
-        die(kind);
-    }
-}
-
-static size_t read_contestants(struct contestant *list)
-{
-    size_t count = 0, size = 0;
-    char *text = NULL;
-    for (ssize_t n; (n = getline(&text, &size, stdin)) > 0; text = NULL, size = 0) {
-        size_t words = 0;
-        char *rest = text;
-        text[strcspn(text, "\n")] = '\0';
-        for (char *word; words < WORDS_MAX && (word = strsep(&rest, "\t"));)
-            list[count].words[words++] = word;
-        if (words < 2 || count == CONTESTANTS_MAX - 1) {
-            errno = EINVAL;
-            die("contestants");
-        }
-        count++;
-    }
-    free(text);
-    return count;
-}
-
-int main(int argc, char **argv)
-{
-    static struct contestant list[CONTESTANTS_MAX];
-    static struct connection connection = {.fd = -1};
-    struct sandbox kept;
-    int port, rounds;
-    if (argc != 5 || sscanf(argv[2], "%d", &port) != 1 || sscanf(argv[4], "%d", &rounds) != 1 ||
-        inet_pton(AF_INET, argv[1], &address.sin_addr) != 1) {
-        fprintf(stderr, "usage: clock HOST PORT KEY ROUNDS < contestants\n");
-        return 2;
-    }
-    address.sin_family = AF_INET;
-    address.sin_port = htons((uint16_t)port);
-    api_key = argv[3];
-    memset(block, 'x', sizeof block);
-    size_t count = read_contestants(list);
-    if (!sandbox_create(&connection, &kept)) {
-        fprintf(stderr, "clock: the server makes no sandbox\n");
-        return 1;
-    }
-    for (int round = 0; round < rounds; round++) {
-        for (size_t i = 0; i < count; i++)
-            measure(&list[i], &connection, &kept);
-        fflush(stdout);
-    }
-    sandbox_kill(&connection, &kept);
-    return 0;
 }

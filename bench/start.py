@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+From the request to the result of the first command, one sandbox after another. The contestants
+take turns, so that whatever else the machine does meets all of them. Ours are asked over HTTP by a
+client that keeps its connection; the others are programs started for one command each, over the
+same root file system. Only `crun with limits` limits memory, CPU and processes as ours does; none
+of the others filters the network or can be asked for a second command.
+"""
+
+from lib import peers
+from lib.bench import TEMPLATES, main
+
+ROOTFS = TEMPLATES / "base" / "rootfs"
+TRUE = ["/bin/true"]
+SHELL = ["/bin/bash", "-l", "-c", "true"]
+
+ROWS = [
+    ("cold", "create → result"),
+    ("rested", "create → result, pools filled again"),
+    ("warm", "create → result, whole sandboxes in a pool"),
+    ("bwrap", "bwrap --unshare-all"),
+    ("crun", "crun with limits"),
+    ("crun bare", "crun without cgroups"),
+    ("nspawn", "systemd-nspawn --volatile=overlay"),
+    ("runsc", "runsc do (ptrace)"),
+    ("host", "/bin/true on the host"),
+]
+PARTS = [
+    ("cold:made", "cold: create, until it is answered"),
+    ("cold:kill", "cold: kill"),
+    ("warm:made", "warm: create"),
+    ("warm:kill", "warm: kill"),
+]
+COMMANDS = [
+    ("exec", "/bin/true in a sandbox that runs"),
+    ("host", "/bin/true on the host"),
+    ("exec shell", "bash -l -c true in a sandbox that runs"),
+    ("cold shell", "create → result of bash -l -c true"),
+    ("bwrap shell", "bwrap --unshare-all, bash -l -c true"),
+]
+
+
+def others(bench):
+    """The contestants that work here, the slow ones apart; and what to say of the rest."""
+    fast = {
+        "bwrap": peers.bwrap(ROOTFS, TRUE),
+        "bwrap shell": peers.bwrap(ROOTFS, SHELL),
+        "crun": peers.crun(ROOTFS, bench.directory, "limits", TRUE, True),
+        "crun bare": peers.crun(ROOTFS, bench.directory, "bare", TRUE, False),
+    }
+    slow = {
+        "nspawn": peers.nspawn(ROOTFS, TRUE),
+        "runsc": peers.runsc(ROOTFS, bench.directory, TRUE),
+    }
+    left_out = []
+    for group in (fast, slow):
+        for name, argv in list(group.items()):
+            reason = peers.missing(argv)
+            if reason:
+                del group[name]
+                left_out.append(f"Left out: {name}: {reason}.")
+    return fast, slow, left_out
+
+
+def spawns(group):
+    return [[name, "spawn", *argv] for name, argv in group.items()]
+
+
+def run(bench):
+    fast, slow, left_out = others(bench)
+    cold = [
+        ["cold", "create", *TRUE],
+        ["rested", "rested", *TRUE],
+        ["cold shell", "create", *SHELL],
+        ["exec", "exec", *TRUE],
+        ["exec shell", "exec", *SHELL],
+        ["host", "spawn", *TRUE],
+        *spawns(fast),
+    ]
+    rounds = bench.rounds(300)
+    samples = {}
+    with bench.server() as server:
+        bench.progress(f"cold, {rounds} rounds")
+        bench.clock(server, cold, 5)
+        bench.clock(server, cold, rounds, samples)
+        bench.clock(server, spawns(slow), bench.rounds(30), samples)
+    with bench.server("--pool", "base=8") as server:
+        bench.progress("warm")
+        # The rest between two is the server's time to fill its pool.
+        bench.clock(server, [["warm", "rested", *TRUE]], 10)
+        bench.clock(server, [["warm", "rested", *TRUE]], rounds, samples)
+    bench.text("`/bin/true`:")
+    bench.times(samples, ROWS, base="bwrap" if "bwrap" in samples else "host")
+    bench.text("Parts of it:")
+    bench.times(samples, PARTS)
+    bench.text("The second command, and what a login shell adds:")
+    bench.times(samples, COMMANDS)
+    for line in left_out:
+        bench.text(line)
+    bench.text(", ".join(peers.version(name, "--version") for name in
+                         ("bwrap", "crun", "systemd-nspawn", "runsc")))  # fmt: skip
+
+
+main(run, "Start")
