@@ -20,12 +20,14 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/mem.h"
+#include "box/ns/nft_change.h"
 #include "net_scene.h"
 
 enum { SLOT = 11, OTHER = 12, LATE = 13, FLOWS_MAX = 64, ANSWERING_PORT = 7778 };
 
 static int sandbox, other;
 static int relay_https, relay_http, relay_dns;
+static int rules; /* netfilter socket on the host */
 
 /* ---- tools ---- */
 
@@ -248,7 +250,18 @@ static void a_restart_keeps_policies(void **state)
 
 static void rules_taken_away_come_back(void **state)
 {
+    int64_t deadline = clock_mono_ns() + PATIENCE_MS * CLOCK_MS;
     load_text("flush ruleset\n");
+    while (!nft_rules_exist(rules, INSTANCE))
+        assert_true(clock_mono_ns() < deadline);
+    /* From its first moment on it closes; what it lets out comes a little later. */
+    send_text(sandbox, NULL, "10.1.2.3", UDP_PORT, "closed");
+    int fd = start_connect(sandbox, SERVER, PORT);
+    assert_true(is_connected(fd, PATIENCE_MS));
+    close(accept_as(scene.tcp, SERVER));
+    close(fd);
+    nothing_more(scene.udp);
+    load_text("flush ruleset\n"); /* and whoever comes first makes them */
     struct box_network n = {0};
     deny(&n, SECOND, 32);
     set_policy(&n);
@@ -486,6 +499,7 @@ static int build(void **state)
     scene.relay.uid = 64992;
     scene.flows_max = FLOWS_MAX;
     open_net();
+    rules = nft_change_open(NULL);
     sandbox = new_sandbox(SLOT, true);
     other = new_sandbox(OTHER, true);
     return 0;

@@ -247,7 +247,7 @@ int new_sandbox(unsigned slot, bool internet)
 }
 
 /* As a server does at its start, with what it kept of those that run. */
-static void open_with(const uint32_t marks[NET_SLOTS])
+void net_scene_open(const uint32_t marks[NET_SLOTS])
 {
     struct err err;
     struct net_options options = {.instance = INSTANCE,
@@ -269,16 +269,21 @@ static void open_with(const uint32_t marks[NET_SLOTS])
 void open_net(void)
 {
     static const uint32_t none[NET_SLOTS];
-    open_with(none);
+    net_scene_open(none);
+}
+
+void net_scene_close(uint32_t marks[NET_SLOTS])
+{
+    for (unsigned slot = 0; slot < NET_SLOTS; slot++)
+        marks[slot] = net_host_mark(scene.net, slot);
+    net_host_close(scene.net, false);
 }
 
 void reopen_net(void)
 {
     uint32_t marks[NET_SLOTS];
-    for (unsigned slot = 0; slot < NET_SLOTS; slot++)
-        marks[slot] = net_host_mark(scene.net, slot);
-    net_host_close(scene.net, false);
-    open_with(marks);
+    net_scene_close(marks);
+    net_scene_open(marks);
 }
 
 void load_text(const char *text)

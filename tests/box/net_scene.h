@@ -49,7 +49,10 @@ void net_scene_frame(void);
 /* Makes namespaces, servers and three sandboxes; for cmocka. */
 int net_scene_build(void **state);
 void open_net(void);   /* as a server does at its start */
-void reopen_net(void); /* and when it starts again */
+void reopen_net(void); /* and when it starts again, */
+/* in two steps */
+void net_scene_close(uint32_t marks[NET_SLOTS]);
+void net_scene_open(const uint32_t marks[NET_SLOTS]);
 int new_sandbox(unsigned slot, bool internet);
 void load_text(const char *text); /* into nft */
 

@@ -394,6 +394,8 @@ static void without_rules_all_is_open(void **state)
 {
     struct buf text;
     buf_init(&text, 1024);
+    uint32_t marks[NET_SLOTS];
+    net_scene_close(marks);
     assert_int_equal(nft_remove_text(INSTANCE, &text), 0);
     load_text(buf_cstr(&text));
     buf_done(&text);
@@ -408,7 +410,7 @@ static void without_rules_all_is_open(void **state)
     must_connect(scene.world, inside_address(OTHER_SLOT), PORT, tcp);
     must_connect(scene.host, inside_address(OTHER_SLOT), PORT, tcp);
     close(tcp);
-    reopen_net();
+    net_scene_open(marks);
 }
 
 /* Links of ours that the current namespace still has. */

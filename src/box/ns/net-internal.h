@@ -43,6 +43,8 @@ struct net_host {
     int route_sock;        /* in it */
     int nft_sock;          /* in it */
     int monitor_sock;      /* in it: changes of routes */
+    int rules_sock;        /* in it: changes of rules */
+    bool rules_lost;       /* our table is gone, and could not be made again yet */
     uint16_t generation;   /* of the next pair's name */
     uint32_t next_mark;
     struct net_slot slots[NET_SLOTS];
@@ -65,5 +67,7 @@ struct net_host {
 /* net_policy.c: in any thread. */
 /* The rules anew, with all slots as they are known. */
 int net_policy_load(struct net_host *host, struct err *err);
+/* Makes the rules again if somebody has taken them away. */
+void net_policy_mend(struct net_host *host);
 /* The slot's sandbox has a link now; its policy, if there is one, comes into force with it. */
 int net_policy_enter(struct net_host *host, unsigned slot, struct err *err);

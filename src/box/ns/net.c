@@ -34,6 +34,7 @@ enum {
     GENERATIONS = 26 * 26 * 26,
     NAME_TRIES = 64,
     REMOVAL_MAX = 256,
+    MEND_MS = 200,      /* between attempts to make lost rules again */
     LOOPBACK_INDEX = 1, /* in every network namespace */
 };
 
@@ -91,14 +92,19 @@ static void refresh_after_change(struct net_host *host);
 static void wait_for_work(struct net_host *host)
 {
     struct pollfd polls[] = {{.fd = host->wake_fd, .events = POLLIN},
-                             {.fd = host->monitor_sock, .events = POLLIN}};
+                             {.fd = host->monitor_sock, .events = POLLIN},
+                             {.fd = host->rules_sock, .events = POLLIN}};
     uint64_t count;
-    if (poll(polls, ARRAY_SIZE(polls), -1) <= 0)
+    if (poll(polls, ARRAY_SIZE(polls), host->rules_lost ? MEND_MS : -1) < 0)
         return;
     if (polls[0].revents)
         (void)!read(host->wake_fd, &count, sizeof(count));
     if (polls[1].revents)
         refresh_after_change(host);
+    if (polls[2].revents || host->rules_lost) {
+        nft_monitor_drain(host->rules_sock);
+        net_policy_mend(host);
+    }
 }
 
 static void set_priority(pid_t tid, int policy)
@@ -519,13 +525,17 @@ static int start_job(struct net_host *host, void *argument, struct err *err)
         return r;
     nft_forward_drop(host->facts.forward_drop, sizeof(host->facts.forward_drop));
     host->monitor_sock = netlink_monitor_routes(err);
-    return host->monitor_sock < 0 ? host->monitor_sock : 0;
+    if (host->monitor_sock < 0)
+        return host->monitor_sock;
+    host->rules_sock = nft_monitor_open(err);
+    return host->rules_sock < 0 ? host->rules_sock : 0;
 }
 
 static int remove_job(struct net_host *host, void *argument, struct err *err)
 {
     (void)argument;
     struct buf text;
+    fd_closep(&host->rules_sock); /* it is us who take them away */
     buf_init(&text, REMOVAL_MAX);
     int r = nft_remove_text(host->options.instance, &text);
     assert(r == 0);
@@ -557,7 +567,8 @@ int net_host_open(const struct net_options *options, struct net_host **ret, stru
     host->options = *options;
     random_bytes(&host->generation, sizeof(host->generation));
     random_bytes(&host->next_mark, sizeof(host->next_mark));
-    host->home = host->route_sock = host->nft_sock = host->monitor_sock = -1;
+    host->home = host->route_sock = host->nft_sock = -1;
+    host->monitor_sock = host->rules_sock = -1;
     pthread_mutex_init(&host->lock, NULL);
     pthread_mutex_init(&host->turn, NULL);
     pthread_mutex_init(&host->rules, NULL);
@@ -599,8 +610,8 @@ void net_host_close(struct net_host *host, bool remove_rules)
     pthread_mutex_destroy(&host->lock);
     pthread_mutex_destroy(&host->turn);
     pthread_mutex_destroy(&host->rules);
-    int *const fds[] = {&host->wake_fd, &host->route_sock, &host->nft_sock, &host->monitor_sock,
-                        &host->home};
+    int *const fds[] = {&host->wake_fd,      &host->route_sock, &host->nft_sock,
+                        &host->monitor_sock, &host->rules_sock, &host->home};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         fd_closep(fds[i]);
     for (size_t i = 0; i < NET_SLOTS; i++)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sandboxes as elements of the table's sets: who is alive, and what each may reach.
  *
- * The slots are the truth, the table their image. Should the table have been taken away behind our
- * back (`nft flush ruleset`), the next change makes all of it anew. */
+ * The slots are the truth, the table their image. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +58,19 @@ static struct box_network *copy(const struct box_network *network)
     return mine;
 }
 
+/* All rules are in force: now packets may pass them. */
+static int open_gates(struct net_host *host, const struct nft_member *members, size_t count,
+                      struct err *err)
+{
+    struct nft_change change;
+    nft_change_begin(&change, host->options.instance);
+    for (size_t i = 0; i < count; i++)
+        nft_change_address_mark(&change, true, NFT_LIVE, members[i].address, members[i].mark);
+    int r = nft_change_commit(host->nft_sock, &change, err);
+    nft_change_done(&change);
+    return r;
+}
+
 static int load(struct net_host *host, struct err *err)
 {
     const struct net_options *options = &host->options;
@@ -89,7 +101,7 @@ static int load(struct net_host *host, struct err *err)
     else
         r = nft_load(buf_ptr(&text), buf_len(&text), err);
     buf_done(&text);
-    return r;
+    return r == 0 ? open_gates(host, members, count, err) : r;
 }
 
 int net_policy_load(struct net_host *host, struct err *err)
@@ -98,6 +110,17 @@ int net_policy_load(struct net_host *host, struct err *err)
     int r = load(host, err);
     pthread_mutex_unlock(&host->rules);
     return r;
+}
+
+/* A firewall that reloads (`flush ruleset` at the top of its file) takes all tables away, and ours
+ * is what keeps sandboxes from the host. */
+void net_policy_mend(struct net_host *host)
+{
+    struct err ignored;
+    pthread_mutex_lock(&host->rules);
+    host->rules_lost =
+        !nft_rules_exist(host->nft_sock, host->options.instance) && load(host, &ignored) < 0;
+    pthread_mutex_unlock(&host->rules);
 }
 
 /* ---- changes ---- */

@@ -151,11 +151,6 @@ static void sets_of_marks(struct text *t, const struct nft_policy *policy)
     }
     set_end(t);
     set_begin(t, "set", NFT_LIVE, "ipv4_addr . mark");
-    for (size_t i = 0; i < policy->member_count; i++) {
-        element_begin(t);
-        put(t, "%s . 0x%08x", address_text(policy->members[i].address, text),
-            policy->members[i].mark);
-    }
     set_end(t);
 }
 
@@ -360,7 +355,7 @@ int nft_policy_text(const struct nft_policy *policy, struct buf *out)
     outward_text(&t, policy);
     inward_text(&t);
     output_text(&t, policy);
-    put(&t, "    chain postrouting {\n"
+    put(&t, "    chain " NFT_LAST_CHAIN " {\n"
             "        type nat hook postrouting priority srcnat; policy accept\n");
     put(&t, "        ip saddr %s/%u oifname != \"cr%u-*\" masquerade\n    }\n}\n", subnet,
         policy->prefix, policy->instance);

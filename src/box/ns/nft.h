@@ -40,10 +40,12 @@ struct nft_policy {
 extern const struct net_range nft_closed[];
 extern const unsigned nft_closed_count;
 
+#define NFT_LAST_CHAIN "postrouting" /* of the table, in the order of its making */
+
 /* Sets of which every sandbox has elements, for nft_change.h: all it sends carries its mark, and
  * what carries another is not its own. */
 #define NFT_MARKS "marks" /* address : mark */
-#define NFT_LIVE  "live"  /* address . mark */
+#define NFT_LIVE  "live"  /* address . mark; without it nothing passes */
 /* And those of sandboxes with a policy. */
 #define NFT_LISTED  "listed"  /* address: deny counts */
 #define NFT_SHUT    "shut"    /* address: all is denied */
@@ -54,7 +56,9 @@ bool nft_is_listed(const struct box_network *network);
 bool nft_is_shut(const struct box_network *network);
 bool nft_is_relayed(const struct box_network *network);
 
-/* Appends the text that makes the table anew in one transaction. 0 or -ENOBUFS. */
+/* Appends the text that makes the table anew in one transaction. All of it is there then but the
+ * members' elements of NFT_LIVE, so that nothing passes yet: for some microseconds the kernel has the
+ * rules in force and not yet the sets of ranges that they ask. 0 or -ENOBUFS. */
 int nft_policy_text(const struct nft_policy *policy, struct buf *out);
 /* Appends the text that removes the table, existing or not. */
 int nft_remove_text(unsigned instance, struct buf *out);

@@ -6,15 +6,18 @@
 #include <endian.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/filter.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/mem.h"
+#include "box/ns/nft.h"
 
 /* Replacing one full policy by another is 4 * 256 ranges of two elements. */
 enum { CHANGE_MAX = 1024 * 1024, MESSAGE_MAX = 256 };
@@ -32,6 +35,77 @@ int nft_change_open(struct err *err)
     if (setsockopt(sock, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
         return err_os(err, errno, "size of a netfilter socket's buffer");
     return TAKE_FD(sock);
+}
+
+/* Elements change all the time, by our own doing. They come in messages of their own. */
+static int ignore_elements(int sock)
+{
+    const uint16_t added = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM;
+    const uint16_t removed = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELSETELEM;
+    const uint16_t counted = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN; /* after each change */
+    /* The filter reads in network order, netlink writes in the host's. */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(added), 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(removed), 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(counted), 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog filter = {.len = ARRAY_SIZE(code), .filter = code};
+    return setsockopt(sock, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+}
+
+int nft_monitor_open(struct err *err)
+{
+    _cleanup_close_ int sock =
+        socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
+    struct sockaddr_nl any = {.nl_family = AF_NETLINK};
+    int group = NFNLGRP_NFTABLES;
+    if (sock < 0 || ignore_elements(sock) < 0 ||
+        bind(sock, (struct sockaddr *)&any, sizeof(any)) < 0 ||
+        setsockopt(sock, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+        return err_os(err, errno, "listen to changes of rules");
+    return TAKE_FD(sock);
+}
+
+void nft_monitor_drain(int monitor)
+{
+    char event[64];
+    for (;;) {
+        ssize_t got = recv(monitor, event, sizeof(event), MSG_DONTWAIT);
+        if (got < 0 && errno != ENOBUFS && errno != EINTR)
+            return;
+    }
+}
+
+static void table_name(unsigned instance, char out[16])
+{
+    (void)snprintf(out, 16, "carrel%u", instance);
+}
+
+/* Asked for by its last chain, because a table alone proves nothing: one that is added and deleted
+ * in the same transaction, as nft_policy_text does to begin anew, is in sight until that commits. */
+bool nft_rules_exist(int sock, unsigned instance)
+{
+    _Alignas(8) char data[8192];
+    char table[16];
+    struct nlmsghdr *head = mnl_nlmsg_put_header(data);
+    head->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN;
+    head->nlmsg_flags = NLM_F_REQUEST;
+    head->nlmsg_seq = 1;
+    struct nfgenmsg *body = mnl_nlmsg_put_extra_header(head, sizeof(*body));
+    body->nfgen_family = NFPROTO_INET;
+    body->version = NFNETLINK_V0;
+    table_name(instance, table);
+    mnl_attr_put_strz(head, NFTA_CHAIN_TABLE, table);
+    mnl_attr_put_strz(head, NFTA_CHAIN_NAME, NFT_LAST_CHAIN);
+    if (send(sock, data, head->nlmsg_len, 0) < 0)
+        return true;
+    ssize_t got = recv(sock, data, sizeof(data), MSG_DONTWAIT);
+    head = (struct nlmsghdr *)data;
+    return got < 0 || !mnl_nlmsg_ok(head, (int)got) || head->nlmsg_type != NLMSG_ERROR ||
+           ((const struct nlmsgerr *)mnl_nlmsg_get_payload(head))->error != -ENOENT;
 }
 
 static struct nlmsghdr *message_begin(struct nft_change *change, uint16_t type, uint16_t flags,
@@ -94,7 +168,7 @@ static void put_element(struct nft_change *change, bool add, const char *set,
     if (head == NULL)
         return;
     char table[16];
-    (void)snprintf(table, sizeof(table), "carrel%u", change->instance);
+    table_name(change->instance, table);
     mnl_attr_put_strz(head, NFTA_SET_ELEM_LIST_TABLE, table);
     mnl_attr_put_strz(head, NFTA_SET_ELEM_LIST_SET, set);
     struct nlattr *list = mnl_attr_nest_start(head, NFTA_SET_ELEM_LIST_ELEMENTS);

@@ -21,6 +21,14 @@ struct nft_change {
 /* A socket for nft_change_commit in the calling thread's network namespace. It or -errno. */
 int nft_change_open(struct err *err);
 
+/* One on which something comes to read whenever tables, chains or rules of the namespace change (not
+ * their sets' elements). It or -errno. */
+int nft_monitor_open(struct err *err);
+/* Reads it empty. */
+void nft_monitor_drain(int monitor);
+/* Whether the instance's table is there and in force; true also when that cannot be told. */
+bool nft_rules_exist(int sock, unsigned instance);
+
 void nft_change_begin(struct nft_change *change, unsigned instance);
 /* Frees the memory; due after begin in any case. */
 void nft_change_done(struct nft_change *change);

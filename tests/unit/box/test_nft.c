@@ -87,7 +87,7 @@ static void holds_members_from_the_beginning(void **state)
                                 .member_count = ARRAY_SIZE(members)};
     static const char *const parts[] = {
         "elements = { 100.64.112.1 : 0xca000001,\n",
-        "elements = { 100.64.112.1 . 0xca000001,\n",
+        "set live {\n        type ipv4_addr . mark\n    }",
         "set listed {\n        type ipv4_addr\n        elements = { 100.64.112.5 }",
         "set shut {\n        type ipv4_addr\n        elements = { 100.64.112.3 }",
         "set relayed {\n        type ipv4_addr\n        elements = { 100.64.112.3 }",
