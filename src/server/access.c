@@ -40,7 +40,7 @@ static bool files_op(const struct http_request *request, enum token_op *ret)
     if (!str_eqz(request->path, "/files"))
         return false;
     *ret = TOKEN_READ;
-    if (str_eqz(request->method, "GET"))
+    if (str_eqz(request->method, "GET") || str_eqz(request->method, "HEAD"))
         return true;
     *ret = TOKEN_WRITE;
     return str_eqz(request->method, "POST");

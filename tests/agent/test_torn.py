@@ -16,7 +16,7 @@ import pytest
 from conftest import CONFIG, DEADLINE, Agent, UnixConnection
 from files import FORM, OCTETS, form, snapshot, upload, url
 
-ROUNDS = int(os.environ.get("TORN_ROUNDS", "1"))
+ROUNDS = float(os.environ.get("TORN_ROUNDS", "1"))
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +100,7 @@ def test_cut_uploads(torn_agent, preload, tmp_path, seed):
     before = {"here": None, **files}
     upload(agent, str(tmp_path / "warm"), bytes(1_000_000))  # starts the threads
     fds = open_files(agent) + 1  # the connection that asks
-    for _ in range(500 * ROUNDS):
+    for _ in range(int(500 * ROUNDS)):
         name = choose.choice([*files, "here/new", "far/away/new"])
         size = int(10 ** choose.uniform(0, 6.2))
         request = random_upload(f"{root}/{name}", choose.randbytes(size), choose)
@@ -196,7 +196,7 @@ def test_killed_agents(supervised, tmp_path):
         t.start()
     choose = random.Random(7)
     try:
-        for _ in range(120 * ROUNDS):
+        for _ in range(int(120 * ROUNDS)):
             # not a wait for anything: the moment of death is what is drawn
             threading.Event().wait(choose.uniform(0, 0.03))
             supervised.kill_agent()

@@ -484,14 +484,10 @@ def test_the_limit_of_watches_is_told(limited_agent, shm):
     assert "max_user_watches" in message and events
 
 
-def test_latency(agent, tmp_path):
-    """An event comes without delay; the loop is not asked to poll."""
+def test_an_event_comes_by_itself(agent, tmp_path):
+    """One at a time: none waits for the next one. How fast they are is for bench/."""
     stream = open_stream(agent, tmp_path)
-    times = []
     for i in range(200):
-        began = time.monotonic()
         (tmp_path / str(i)).touch()
         assert stream_events(stream, 1) == [("CREATE", str(i))]
-        times.append(time.monotonic() - began)
-    assert sorted(times)[100] < 0.01
     stream.close()
