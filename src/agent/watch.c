@@ -14,8 +14,10 @@
 #include <sys/vfs.h>
 
 #include "agent/entry.h"
+#include "agent/inotify.h"
 #include "agent/upload.h"
 #include "agent/watch_tree.h"
+#include "agent/watch_way.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/json_text.h"
@@ -26,7 +28,9 @@ enum {
     SLICE = 2000,          /* names read before the loop gets its turn */
     PATH_ROOM = 1 << 20,
     EVENT_MAX = 1 << 20,
-    SPARE_MAX = 4,      /* idle inotify instances kept */
+    RESCAN_MS = 1000,   /* between looks at what is not watched, at least */
+    DANGLING_MS = 500,  /* between looks at a symlink to nothing */
+    ROUNDS_MAX = 8,     /* of looking where a path leads that keeps changing */
     LARGE_TREE = 10000, /* names whose memory is worth giving back to the system */
     SPARE_WDS = 1024,   /* more watches than this are not worth removing one by one */
 };
@@ -49,6 +53,9 @@ struct watch {
     int fd;
     char *path;
     struct watch_tree tree;
+    struct watch_way way; /* to path */
+    dev_t root_dev;       /* what path led to last */
+    ino_t root_ino;
     struct pending_dirs pending; /* to be read before the next kernel event is looked at */
     DIR *reading;                /* the first of them, while it is being read */
     struct owners owners;
@@ -59,8 +66,12 @@ struct watch {
     int64_t whole_at;      /* wall clock when the queue was last empty */
     int64_t changed_since; /* during a rescan: what was changed later than this is told */
     uint32_t round;
+    int64_t scan_began;     /* wall clock, of the last look at what is not watched */
     uint32_t hidden_cookie; /* of the last move away from a name of ours */
     bool ready, paused, failed, closing;
+    bool waiting;    /* there is no directory at path */
+    bool limited;    /* some directories are not watched: the kernel's limit is reached */
+    uv_timer_t look; /* while waiting for what no event tells of, or limited */
     int handles;
 };
 
@@ -111,7 +122,13 @@ static void tell(struct watch *w, enum event_type type, const struct watch_node 
 static void fail(struct watch *w, int os, const char *path)
 {
     struct err err;
-    if (os == ENOSPC)
+    if (w->failed)
+        return;
+    if (os == E2BIG)
+        err_set(&err, ERR_EXHAUSTED, 0, "more than %d names below '%s'", WATCH_NAMES_MAX, path);
+    else if (os == ENOENT)
+        err_set(&err, ERR_NOT_FOUND, 0, "path not found: %s", path);
+    else if (os == ENOSPC)
         err_set(&err, ERR_EXHAUSTED, 0,
                 "the limit of inotify watches is reached at '%s' (fs.inotify.max_user_watches)",
                 path);
@@ -191,14 +208,26 @@ static void claim_wd(struct watch *w, struct watch_dir *dir, int wd)
     watch_tree_set_wd(&w->tree, dir, wd);
 }
 
-static int add_watch(struct watch *w, int fd, const char *path)
+/* Watches an open directory. Beyond the kernel's limit it is read now and then instead; the root is
+ * not. 0 or an errno. */
+static int watch_dir(struct watch *w, struct watch_dir *dir, int fd, const char *path)
 {
-    char self[40];
-    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-    int wd = inotify_add_watch(w->fd, self, WATCH_MASK);
-    if (wd < 0 && errno == ENOENT) /* no /proc */
-        wd = inotify_add_watch(w->fd, path, WATCH_MASK);
-    return wd < 0 ? -errno : wd;
+    struct stat st;
+    int wd = inotify_watch_fd(w->fd, fd, path, WATCH_MASK);
+    if (wd >= 0) {
+        claim_wd(w, dir, wd);
+    } else if (wd == -ENOSPC && dir->node.parent) {
+        if (!w->limited)
+            w->scan_began = clock_wall_ns();
+        w->limited = true;
+    } else {
+        return -wd;
+    }
+    if (!dir->node.parent && fstat(fd, &st) == 0) {
+        w->root_dev = st.st_dev;
+        w->root_ino = st.st_ino;
+    }
+    return 0;
 }
 
 /* Opens the directory and then watches exactly what was opened, whatever its name means by then. With
@@ -214,15 +243,11 @@ static int begin_reading(struct watch *w, struct watch_dir *dir)
     int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (dir->node.parent ? O_NOFOLLOW : 0);
     int fd = open(buf_cstr(&path), flags), os = 0;
     if (fd >= 0) {
-        int wd = add_watch(w, fd, buf_cstr(&path));
-        if (wd >= 0) {
-            claim_wd(w, dir, wd);
-            w->reading = fdopendir(TAKE_FD(fd));
-        } else {
-            os = -wd;
-        }
+        os = watch_dir(w, dir, fd, buf_cstr(&path));
+        w->reading = os ? NULL : fdopendir(TAKE_FD(fd));
         fd_closep(&fd);
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+               (!dir->node.parent && errno != ENOENT && errno != ENOTDIR)) {
         os = errno;
     }
     if (os)
@@ -259,6 +284,16 @@ static void compare_known(struct watch *w, struct watch_node *node, const char *
     tell(w, written ? EVENT_WRITE : EVENT_CHMOD, node);
 }
 
+/* NULL: there are too many, and the watch has failed. */
+static struct watch_node *add_name(struct watch *w, struct watch_dir *dir, struct str name,
+                                   bool is_dir)
+{
+    if (w->tree.name_count < WATCH_NAMES_MAX)
+        return watch_tree_add(&w->tree, dir, name, is_dir);
+    fail(w, E2BIG, w->path);
+    return NULL;
+}
+
 static void found(struct watch *w, struct watch_dir *dir, const struct dirent *entry)
 {
     bool is_dir = entry_is_dir(w, entry);
@@ -268,8 +303,8 @@ static void found(struct watch *w, struct watch_dir *dir, const struct dirent *e
         node = NULL;
     }
     bool is_new = !node;
-    if (is_new)
-        node = watch_tree_add(&w->tree, dir, str_from(entry->d_name), is_dir);
+    if (is_new && !(node = add_name(w, dir, str_from(entry->d_name), is_dir)))
+        return;
     node->round = w->round & 0x7fffffff;
     if (is_new && w->ready) {
         node->told_until = stream_end(w);
@@ -289,6 +324,69 @@ static void drop_unseen(struct watch *w, struct watch_dir *dir)
         next = LIST_NEXT(node, sibling);
         if (node->round != (w->round & 0x7fffffff))
             watch_tree_remove(&w->tree, node, node_gone_told, w);
+    }
+}
+
+/* ---- where the path leads ---- */
+
+static void root_found(struct watch *w)
+{
+    w->waiting = false;
+    if (w->ready)
+        tell(w, EVENT_CREATE, &w->tree.root->node);
+    enqueue(w, w->tree.root, true);
+}
+
+static void on_look(uv_timer_t *timer);
+
+/* There is no directory: until one comes. Each look is behind a way just taken, so none is missed. */
+static void wait_for_root(struct watch *w)
+{
+    struct stat st;
+    for (int i = 0; i < ROUNDS_MAX; i++) {
+        watch_way_take(&w->way);
+        if (stat(w->path, &st) == 0 && S_ISDIR(st.st_mode)) {
+            root_found(w);
+            return;
+        }
+        if (watch_way_holds(&w->way))
+            return;
+        if (w->way.dangling)
+            break;
+    }
+    uv_timer_start(&w->look, on_look, DANGLING_MS, 0);
+}
+
+static void root_lost(struct watch *w, enum event_type type)
+{
+    struct watch_dir *root = w->tree.root;
+    if (!w->ready && !w->options.wait) {
+        fail(w, ENOENT, w->path);
+        return;
+    }
+    tell(w, type, &root->node);
+    while (!LIST_EMPTY(&root->children))
+        watch_tree_remove(&w->tree, LIST_FIRST(&root->children), node_gone, w);
+    dir_gone(w, root);
+    root->is_pending = false;
+    watch_tree_set_wd(&w->tree, root, -1);
+    w->root_ino = 0;
+    w->waiting = true;
+    w->limited = false;
+    wait_for_root(w);
+}
+
+/* Something on the way has changed: does the path still lead to the same directory? */
+static void look_at_root(struct watch *w, enum event_type if_lost)
+{
+    struct stat st;
+    if (w->waiting) {
+        wait_for_root(w);
+    } else if (w->root_ino &&
+               (stat(w->path, &st) < 0 || st.st_dev != w->root_dev || st.st_ino != w->root_ino)) {
+        root_lost(w, if_lost);
+    } else {
+        watch_way_take(&w->way);
     }
 }
 
@@ -316,6 +414,8 @@ static bool read_slice(struct watch *w)
             w->reading = NULL;
             if (!dir->is_new)
                 drop_unseen(w, dir);
+        } else if (dir == w->tree.root) {
+            root_lost(w, EVENT_REMOVE);
         }
     }
     return w->failed || TAILQ_EMPTY(&w->pending);
@@ -325,9 +425,27 @@ static bool read_slice(struct watch *w)
 
 static void overflowed(struct watch *w)
 {
+    w->callbacks->rescan(w, WATCH_RESCAN_OVERFLOW, w->arg);
+    look_at_root(w, EVENT_REMOVE);
+    if (w->waiting)
+        return;
     w->round++;
     w->changed_since = w->whole_at - CLOCK_TICK;
     enqueue(w, w->tree.root, false);
+}
+
+/* Reads the directories that have no watch. Only when nothing is being read. */
+static void scan_unwatched(struct watch *w)
+{
+    w->callbacks->rescan(w, WATCH_RESCAN_LIMIT, w->arg);
+    w->round++;
+    w->changed_since = w->scan_began - CLOCK_TICK;
+    w->scan_began = clock_wall_ns();
+    w->limited = false; /* until one of them proves it again */
+    for (size_t i = 0; i < w->tree.name_buckets; i++)
+        for (struct watch_node *node = w->tree.names[i]; node; node = node->hash_next)
+            if (node->is_dir && watch_node_dir(node)->wd < 0)
+                enqueue(w, watch_node_dir(node), false);
 }
 
 static void self_event(struct watch *w, struct watch_dir *dir, uint32_t mask)
@@ -338,11 +456,9 @@ static void self_event(struct watch *w, struct watch_dir *dir, uint32_t mask)
     if (mask & IN_ATTRIB)
         tell(w, EVENT_CHMOD, &dir->node);
     if (mask & IN_MOVE_SELF)
-        tell(w, EVENT_RENAME, &dir->node);
-    if (mask & IN_DELETE_SELF)
-        tell(w, EVENT_REMOVE, &dir->node);
-    if (mask & IN_IGNORED)
-        watch_tree_set_wd(&w->tree, dir, -1);
+        look_at_root(w, EVENT_RENAME);
+    if (mask & (IN_DELETE_SELF | IN_UNMOUNT | IN_IGNORED))
+        root_lost(w, EVENT_REMOVE);
 }
 
 static void created(struct watch *w, struct watch_dir *dir, struct str name, bool is_dir)
@@ -356,8 +472,8 @@ static void created(struct watch *w, struct watch_dir *dir, struct str name, boo
         watch_tree_remove(&w->tree, node, node_gone, w);
         node = NULL;
     }
-    if (!node)
-        node = watch_tree_add(&w->tree, dir, name, is_dir);
+    if (!node && !(node = add_name(w, dir, name, is_dir)))
+        return;
     node->round = w->round & 0x7fffffff;
     tell(w, EVENT_CREATE, node);
     if (is_dir && w->options.recursive)
@@ -386,6 +502,8 @@ static void handle(struct watch *w, const struct inotify_event *event)
         overflowed(w);
         return;
     }
+    if (watch_way_concerns(&w->way, event->wd, event->mask, event->len ? event->name : NULL))
+        look_at_root(w, event->mask & (IN_DELETE | IN_DELETE_SELF) ? EVENT_REMOVE : EVENT_RENAME);
     struct watch_dir *dir = watch_tree_by_wd(&w->tree, event->wd);
     if (!dir)
         return; /* of a directory that has left the tree */
@@ -478,6 +596,8 @@ static bool work(struct watch *w)
 {
     if (!read_slice(w))
         return false;
+    if (!w->ready && w->waiting && !w->options.wait)
+        fail(w, ENOENT, w->path); /* gone since it was opened */
     if (!w->ready && !w->failed) {
         w->ready = true;
         w->callbacks->ready(w, w->arg);
@@ -486,6 +606,32 @@ static bool work(struct watch *w)
         return true;
     handle_input(w);
     return w->failed;
+}
+
+/* Looks where no event will tell. */
+static void look(struct watch *w)
+{
+    if (w->waiting)
+        wait_for_root(w);
+    else if (w->limited && TAILQ_EMPTY(&w->pending))
+        scan_unwatched(w);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+    struct watch *w = timer->data;
+    if (!w->failed && !w->paused)
+        look(w);
+    turn(w);
+}
+
+/* A look costs little against the time between two. */
+static void plan_look(struct watch *w)
+{
+    int64_t took = (clock_wall_ns() - w->scan_began) / CLOCK_MS;
+    int64_t pause = took * 10 < RESCAN_MS ? RESCAN_MS : took * 10;
+    if (w->limited && !w->failed && !w->paused && !uv_is_active((uv_handle_t *)&w->look))
+        uv_timer_start(&w->look, on_look, (uint64_t)pause, 0);
 }
 
 static void turn(struct watch *w)
@@ -497,11 +643,15 @@ static void turn(struct watch *w)
     for (int i = 0; i < 4 && !done && !w->paused; i++)
         done = work(w);
     wait_for(w, !done);
+    if (done)
+        plan_look(w);
 }
 
 void watch_catch_up(struct watch *w)
 {
     owners_refresh(&w->owners);
+    if (!w->failed && !w->paused)
+        look(w);
     while (!w->failed && !w->paused && !work(w))
         continue;
     wait_for(w, false);
@@ -511,6 +661,7 @@ void watch_pause(struct watch *w)
 {
     w->paused = true;
     uv_timer_stop(&w->again);
+    uv_timer_stop(&w->look);
     uv_poll_stop(&w->poll);
 }
 
@@ -519,53 +670,11 @@ void watch_resume(struct watch *w)
     if (!w->paused)
         return;
     w->paused = false;
-    if (!w->failed)
-        wait_for(w, true);
-}
-
-/* ---- inotify instances ---- */
-
-/* Closing an instance makes the kernel wait for about 10 ms until nobody looks at its watches any
- * more. So a few are kept for the next watcher, without watches, and the others closed by a worker. */
-static int spare[SPARE_MAX];
-static size_t spare_count;
-
-static int acquire_inotify(void)
-{
-    if (spare_count)
-        return spare[--spare_count];
-    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
-struct closing {
-    uv_work_t work;
-    int fd;
-};
-
-static void close_run(uv_work_t *work)
-{
-    close(CONTAINER_OF(work, struct closing, work)->fd);
-}
-
-static void close_done(uv_work_t *work, int status)
-{
-    free(CONTAINER_OF(work, struct closing, work));
-}
-
-static void release_inotify(uv_loop_t *loop, int fd, bool is_empty)
-{
-    char dropped[4096];
-    if (is_empty && spare_count < SPARE_MAX) {
-        /* What is left is about watches that are gone; descriptors of watches are not used again. */
-        while (read(fd, dropped, sizeof dropped) > 0)
-            continue;
-        spare[spare_count++] = fd;
+    if (w->failed)
         return;
-    }
-    struct closing *c = xmalloc(sizeof *c);
-    c->fd = fd;
-    uv_queue_work(loop, &c->work, close_run, close_done);
+    if (w->waiting)
+        wait_for_root(w); /* its timer has been stopped */
+    wait_for(w, true);
 }
 
 /* ---- opening and closing ---- */
@@ -602,9 +711,10 @@ int watch_open(uv_loop_t *loop, const char *path, const struct watch_options *op
                struct err *err)
 {
     int r = check_root(path, options, err);
-    if (r < 0)
+    bool is_missing = r < 0 && options->wait && err->code == ERR_NOT_FOUND;
+    if (r < 0 && !is_missing)
         return r;
-    int fd = acquire_inotify();
+    int fd = inotify_acquire();
     if (fd < 0)
         return err_set(err, fd == -EMFILE || fd == -ENFILE ? ERR_EXHAUSTED : ERR_INTERNAL, -fd,
                        "no more watchers can be made");
@@ -620,9 +730,12 @@ int watch_open(uv_loop_t *loop, const char *path, const struct watch_options *op
     watch_tree_init(&w->tree);
     uv_poll_init(loop, &w->poll, fd);
     uv_timer_init(loop, &w->again);
-    w->poll.data = w->again.data = w;
-    w->handles = 2;
-    enqueue(w, w->tree.root, true);
+    uv_timer_init(loop, &w->look);
+    w->poll.data = w->again.data = w->look.data = w;
+    w->handles = 3;
+    watch_way_init(&w->way, fd, w->path);
+    w->waiting = true;
+    wait_for_root(w);
     wait_for(w, true);
     *ret = w;
     return 0;
@@ -640,9 +753,10 @@ static void handle_closed(uv_handle_t *handle)
     struct watch *w = handle->data;
     if (--w->handles)
         return;
+    watch_way_leave(&w->way);
     if (w->tree.wd_count <= SPARE_WDS)
         forget_wds(w);
-    release_inotify(w->loop, w->fd, w->tree.wd_count <= SPARE_WDS);
+    inotify_release(w->loop, w->fd, w->tree.wd_count <= SPARE_WDS);
     if (w->reading)
         closedir(w->reading);
     bool was_large = w->tree.name_count > LARGE_TREE;
@@ -662,4 +776,5 @@ void watch_close(struct watch *w)
     w->closing = true;
     uv_close((uv_handle_t *)&w->poll, handle_closed);
     uv_close((uv_handle_t *)&w->again, handle_closed);
+    uv_close((uv_handle_t *)&w->look, handle_closed);
 }

@@ -16,7 +16,8 @@ enum {
     STREAM_QUEUE = 256 * 1024, /* bytes not yet taken by the peer, above which the kernel queues */
     POLL_QUEUE = 1 << 20,      /* the same for a polled watcher */
     POLL_QUEUE_MAX = 16 << 20, /* with what one directory being read adds to it */
-    ID_SIZE = 22,
+    ID_SIZE = 22,              /* "w", the agent's mark, and random characters, with the NUL */
+    MARK_SIZE = 6,
     WATCHERS_MAX = 256,
 };
 
@@ -31,6 +32,7 @@ static int open_watch(struct agent *agent, const struct rpc_request *request, co
     r = r < 0 ? r : jsonx_bool(in, "recursive", &options.recursive, err);
     r = r < 0 ? r : jsonx_bool(in, "includeEntry", &options.include_entry, err);
     r = r < 0 ? r : jsonx_bool(in, "allowNetworkMounts", &options.network_mounts, err);
+    r = r < 0 ? r : jsonx_bool(in, "waitForPath", &options.wait, err);
     r = r < 0 ? r : resolve_path(request->user, agent->config.default_workdir, text, &path, err);
     return r < 0 ? r : watch_open(agent->loop, path, &options, callbacks, arg, ret, err);
 }
@@ -62,6 +64,21 @@ static void stream_event(struct watch *w, struct str json, void *arg)
         watch_pause(w);
 }
 
+static const char *reason_text(enum watch_rescan reason)
+{
+    return reason == WATCH_RESCAN_OVERFLOW ? "RESCAN_REASON_OVERFLOW" : "RESCAN_REASON_WATCH_LIMIT";
+}
+
+static void stream_rescan(struct watch *w, enum watch_rescan reason, void *arg)
+{
+    struct watch_stream *s = arg;
+    struct buf message;
+    buf_init(&message, 128);
+    buf_printf(&message, "{\"rescan\":{\"reason\":\"%s\"}}", reason_text(reason));
+    rpc_stream_send(s->stream, buf_str(&message));
+    buf_done(&message);
+}
+
 static void stream_failed(struct watch *w, const struct err *err, void *arg)
 {
     struct watch_stream *s = arg;
@@ -83,7 +100,8 @@ static void stream_closed(struct rpc_stream *stream, void *arg)
 
 void rpc_filesystem_watch_dir(struct agent *agent, const struct rpc_request *request, json_t *in)
 {
-    static const struct watch_callbacks callbacks = {stream_ready, stream_event, stream_failed};
+    static const struct watch_callbacks callbacks = {stream_ready, stream_event, stream_rescan,
+                                                     stream_failed};
     static const struct rpc_stream_events events = {.drained = stream_drained,
                                                     .closed = stream_closed};
     struct err err;
@@ -107,6 +125,7 @@ struct watcher {
     struct buf events;              /* JSON objects, a comma between them */
     struct http_exchange *creating; /* waits for the whole tree to be watched; NULL afterwards */
     struct rpc_head head;           /* of that exchange */
+    uint32_t rescans;               /* since the events were last fetched */
     bool failed;
     struct err err;
 };
@@ -114,6 +133,8 @@ struct watcher {
 struct watchers {
     LIST_HEAD(, watcher) list;
     unsigned count;
+    char mark[MARK_SIZE +
+              1]; /* ids of this agent's watchers begin so: one of a dead agent's is known */
 };
 
 static struct watchers *get_watchers(struct agent *agent)
@@ -121,6 +142,7 @@ static struct watchers *get_watchers(struct agent *agent)
     if (!agent->watchers) {
         agent->watchers = xcalloc(1, sizeof *agent->watchers);
         LIST_INIT(&agent->watchers->list);
+        random_id(agent->watchers->mark, MARK_SIZE);
     }
     return agent->watchers;
 }
@@ -154,6 +176,12 @@ static void watcher_event(struct watch *watch, struct str json, void *arg)
         watch_pause(watch);
 }
 
+static void watcher_rescan(struct watch *watch, enum watch_rescan reason, void *arg)
+{
+    struct watcher *w = arg;
+    w->rescans++;
+}
+
 static void watcher_failed(struct watch *watch, const struct err *err, void *arg)
 {
     struct watcher *w = arg;
@@ -172,7 +200,8 @@ static void creation_closed(struct http_exchange *x, void *arg)
 void rpc_filesystem_create_watcher(struct agent *agent, const struct rpc_request *request,
                                    json_t *in)
 {
-    static const struct watch_callbacks callbacks = {watcher_ready, watcher_event, watcher_failed};
+    static const struct watch_callbacks callbacks = {watcher_ready, watcher_event, watcher_rescan,
+                                                     watcher_failed};
     static const struct http_exchange_events events = {.closed = creation_closed};
     struct watchers *all = get_watchers(agent);
     struct err err;
@@ -189,7 +218,8 @@ void rpc_filesystem_create_watcher(struct agent *agent, const struct rpc_request
     }
     w->owner = all;
     w->id[0] = 'w';
-    random_id(w->id + 1, ID_SIZE - 2);
+    memcpy(w->id + 1, all->mark, MARK_SIZE);
+    random_id(w->id + 1 + MARK_SIZE, ID_SIZE - 2 - MARK_SIZE);
     buf_init(&w->events, POLL_QUEUE_MAX);
     w->creating = request->exchange;
     w->head = *request->head;
@@ -206,15 +236,21 @@ static int find_watcher(struct agent *agent, const json_t *in, struct watcher **
     if (r < 0)
         return r;
     struct watcher *w;
-    LIST_FOREACH(w, &get_watchers(agent)->list, link)
+    struct watchers *all = get_watchers(agent);
+    LIST_FOREACH(w, &all->list, link)
     {
         if (!w->creating && str_eqz(id, w->id)) {
             *ret = w;
             return 0;
         }
     }
-    return err_set(err, ERR_NOT_FOUND, 0, "watcher with id '%.*s' not found",
-                   id.len > 64 ? 64 : (int)id.len, id.p);
+    bool is_foreign =
+        id.len != ID_SIZE - 1 || id.p[0] != 'w' || memcmp(id.p + 1, all->mark, MARK_SIZE) != 0;
+    return err_set(err, ERR_NOT_FOUND, 0, "watcher with id '%.*s' not found%s",
+                   id.len > 64 ? 64 : (int)id.len, id.p,
+                   is_foreign ? ": it is not of this agent; if the sandbox's agent was replaced, "
+                                "create another and look at the directory anew"
+                              : "");
 }
 
 /* All that has happened before the call is in the answer, unless it is more than POLL_QUEUE. */
@@ -232,7 +268,7 @@ void rpc_filesystem_get_watcher_events(struct agent *agent, const struct rpc_req
         rpc_respond_error(request->exchange, request->head, &w->err);
         return;
     }
-    if (buf_len(&w->events) == 0) {
+    if (buf_len(&w->events) == 0 && !w->rescans) {
         rpc_respond(request->exchange, NULL);
         return;
     }
@@ -240,10 +276,14 @@ void rpc_filesystem_get_watcher_events(struct agent *agent, const struct rpc_req
     buf_init(&out, POLL_QUEUE_MAX + 64);
     buf_append_z(&out, "{\"events\":[");
     buf_append_str(&out, buf_str(&w->events));
-    buf_append_z(&out, "]}");
+    buf_append_char(&out, ']');
+    if (w->rescans)
+        buf_printf(&out, ",\"rescans\":%u", w->rescans);
+    buf_append_char(&out, '}');
     rpc_respond_text(request->exchange, buf_str(&out));
     buf_done(&out);
     buf_done(&w->events);
+    w->rescans = 0;
     watch_resume(w->watch);
 }
 

@@ -113,12 +113,17 @@ MESSAGE(entry, TEXT(1, "name"), ENUM(2, "type", file_types), TEXT(3, "path"), I6
 MESSAGE(entry_response, MSG(1, "entry", entry));
 MESSAGE(entries_response, MANY(1, "entries", entry));
 MESSAGE(watch_request, TEXT(1, "path"), BOOL(2, "recursive"), BOOL(3, "includeEntry"),
-        BOOL(4, "allowNetworkMounts"));
+        BOOL(4, "allowNetworkMounts"), BOOL(1000, "waitForPath"));
 MESSAGE(file_event, TEXT(1, "name"), ENUM(2, "type", event_types), MSG(3, "entry", entry));
+static const struct jsonx_enum rescan_reasons[] = {{"RESCAN_REASON_UNSPECIFIED", 0},
+                                                   {"RESCAN_REASON_OVERFLOW", 1},
+                                                   {"RESCAN_REASON_WATCH_LIMIT", 2},
+                                                   {NULL, 0}};
+MESSAGE(rescan, ENUM(1, "reason", rescan_reasons));
 MESSAGE(watch_response, ONE_MSG(1, "start", empty), ONE_MSG(2, "filesystem", file_event),
-        ONE_MSG(3, "keepalive", empty));
+        ONE_MSG(3, "keepalive", empty), ONE_MSG(1000, "rescan", rescan));
 MESSAGE(watcher, TEXT(1, "watcherId"));
-MESSAGE(events_response, MANY(1, "events", file_event));
+MESSAGE(events_response, MANY(1, "events", file_event), U32(1000, "rescans"));
 
 const struct proto_method proto_methods[] = {
     {"/process.Process/List", &empty, &list_response},
