@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -52,6 +53,7 @@ struct free_list {
 
 struct arena {
     struct layout *at;
+    int fd;
     struct free_list slots, segments[2];
     uint32_t warm[WARM];
     size_t warm_count;
@@ -76,20 +78,39 @@ struct arena *arena_new(void)
     if (fd < 0 || ftruncate(fd, sizeof(struct layout)) < 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return NULL;
+    struct arena *a = arena_from(TAKE_FD(fd));
+    if (!a)
+        return NULL;
+    a->at->head.ends[0] = first_id[0];
+    a->at->head.ends[1] = first_id[1];
+    return a;
+}
+
+int arena_fd(const struct arena *a)
+{
+    return a->fd;
+}
+
+struct arena *arena_from(int fd_taken)
+{
+    _cleanup_close_ int fd = fd_taken;
+    struct stat st;
+    if (fstat(fd, &st) < 0 || st.st_size != (off_t)sizeof(struct layout))
+        return NULL;
     void *p = mmap(NULL, sizeof(struct layout), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                    fd, 0);
     if (p == MAP_FAILED)
         return NULL;
     struct arena *a = xcalloc(1, sizeof *a);
     a->at = p;
-    a->at->head.ends[0] = first_id[0];
-    a->at->head.ends[1] = first_id[1];
+    a->fd = TAKE_FD(fd);
     return a;
 }
 
 void arena_free(struct arena *a)
 {
     munmap(a->at, sizeof *a->at);
+    fd_closep(&a->fd);
     free(a->slots.ids);
     free(a->segments[0].ids);
     free(a->segments[1].ids);

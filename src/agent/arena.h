@@ -54,6 +54,10 @@ struct arena;
 /* A fresh arena, mapped. NULL when there is no memory file to be had. */
 struct arena *arena_new(void);
 void arena_free(struct arena *a);
+/* Its memory file, and an arena of such a file (the descriptor is taken over): for an agent that is
+ * another program than init. NULL when it is none of ours. */
+int arena_fd(const struct arena *a);
+struct arena *arena_from(int fd);
 /* After a fork by init, in the new agent: takes stock of what is used. */
 void arena_recover(struct arena *a);
 

@@ -2,24 +2,30 @@
 /* PID 1 of a sandbox: reaps, keeps an agent running and what the agent hangs on (agent/keep.h), ends
  * when the host says so. It reads nothing from anyone inside but its own agent's short messages. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/handover.h"
 #include "agent/keep.h"
 #include "agent/upload_journal.h"
 #include "base/clock.h"
+#include "base/fd.h"
 
 enum {
     RESTART_FIRST_MS = 10,  /* wait before the agent is started again, doubled each time ... */
     RESTART_MOST_MS = 1000, /* ... up to this */
     RESTART_QUIET_MS = 200, /* an agent that lived this long did not fail at once */
+    PROGRAM_TRIES = 3,
+    EXIT_NOT_THAT_PROGRAM = 72,
 };
 
 struct agent_life {
@@ -27,12 +33,15 @@ struct agent_life {
     int64_t began;    /* monotonic ns */
     int64_t again;    /* when to start it, if it is down */
     int64_t delay_ms; /* before the next start */
+    int early_deaths; /* in a row */
     bool held;        /* stopped on behalf of the host */
 };
 
 struct init {
     struct agent_start start;
     struct agent_life agent;
+    int control; /* brings programs for the agent; -1: there can be none */
+    int program; /* what the agent is, -1: what is in ourselves */
     struct rlimit descriptors; /* as the agent and its processes are to have them */
     int signals;
 };
@@ -41,13 +50,18 @@ static _Noreturn void become_agent(struct init *init)
 {
     sigset_t none;
     close(init->signals);
+    close(init->control);
+    close(AGENT_CONTROL_FD);
     if (init->start.keep)
         keep_became_agent(init->start.keep);
     setrlimit(RLIMIT_NOFILE, &init->descriptors);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_NAME, "carrel-agent", 0, 0, 0);
-    _exit(agent_main(&init->start));
+    if (init->program < 0)
+        _exit(agent_main(&init->start));
+    handover_exec(init->program, &init->start);
+    _exit(EXIT_NOT_THAT_PROGRAM);
 }
 
 static void start_agent(struct init *init)
@@ -81,12 +95,48 @@ static void agent_ended(struct init *init)
         keep_link_close(init->start.keep);
     }
     if (now - agent->began > RESTART_QUIET_MS * CLOCK_MS)
-        agent->delay_ms = 0;
+        agent->delay_ms = agent->early_deaths = 0;
+    else if (++agent->early_deaths >= PROGRAM_TRIES)
+        fd_closep(&init->program); /* it may be the program's fault */
     agent->pid = -1;
     agent->again = now + agent->delay_ms * CLOCK_MS;
     agent->delay_ms = agent->delay_ms ? agent->delay_ms * 2 : RESTART_FIRST_MS;
     if (agent->delay_ms > RESTART_MOST_MS)
         agent->delay_ms = RESTART_MOST_MS;
+}
+
+/* A program has come from the host: the agent dies, the next one is that. */
+static void take_program(struct init *init)
+{
+    int fds[1];
+    size_t count = 1;
+    char byte;
+    if (fd_receive(init->control, &byte, 1, fds, &count) < 0 || count == 0)
+        return;
+    int program = fcntl(fds[0], F_DUPFD_CLOEXEC, AGENT_PROGRAM_FD);
+    close(fds[0]);
+    if (program < 0)
+        return;
+    dup3(program, AGENT_PROGRAM_FD, O_CLOEXEC);
+    if (program != AGENT_PROGRAM_FD)
+        close(program);
+    init->program = AGENT_PROGRAM_FD;
+    init->agent.delay_ms = 0;
+    init->agent.early_deaths = -1; /* this one is not its own */
+    if (init->agent.pid > 0)
+        kill(init->agent.pid, SIGKILL);
+}
+
+/* The host's end is where it expects it, see agent/handover.h. */
+static int open_control(void)
+{
+    int ends[2];
+    if (fcntl(AGENT_CONTROL_FD, F_GETFD) >= 0 || fcntl(AGENT_PROGRAM_FD, F_GETFD) >= 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return -1;
+    dup3(ends[1], AGENT_CONTROL_FD, O_CLOEXEC);
+    close(ends[1]);
+    return ends[0];
 }
 
 static void hold(struct agent_life *agent, bool on)
@@ -138,7 +188,9 @@ static void end_all(void)
 static int wait_for_work(struct init *init)
 {
     struct signalfd_siginfo info;
-    struct pollfd fds[2] = {{.fd = init->signals, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = init->signals, .events = POLLIN},
+                           {.fd = -1, .events = POLLIN},
+                           {.fd = init->control, .events = POLLIN}};
     int64_t wait_ms = -1;
     if (init->agent.pid < 0) {
         int64_t left = init->agent.again - clock_mono_ns();
@@ -146,9 +198,11 @@ static int wait_for_work(struct init *init)
     } else if (init->start.keep) {
         fds[1].fd = keep_link(init->start.keep);
     }
-    poll(fds, 2, (int)wait_ms);
+    poll(fds, sizeof fds / sizeof *fds, (int)wait_ms);
     if (fds[1].revents)
         keep_serve(init->start.keep);
+    if (fds[2].revents)
+        take_program(init);
     if (fds[0].revents && read(init->signals, &info, sizeof info) == (ssize_t)sizeof info &&
         from_outside(&info))
         return (int)info.ssi_signo;
@@ -160,12 +214,13 @@ int init_main(const struct agent_start *start)
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
-    struct init init = {.start = *start, .agent = {.pid = -1}};
+    struct init init = {.start = *start, .agent = {.pid = -1}, .program = -1};
     init.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (init.signals < 0 || getrlimit(RLIMIT_NOFILE, &init.descriptors) < 0)
         return 1;
     /* Without it the agent runs as well, and takes its processes' output along when it dies. */
     init.start.keep = keep_new();
+    init.control = init.start.keep ? open_control() : -1;
     struct rlimit most = {init.descriptors.rlim_max, init.descriptors.rlim_max};
     setrlimit(RLIMIT_NOFILE, &most);
     upload_journal_open(); /* outlives the agent */

@@ -150,6 +150,78 @@ void keep_ended(struct keep *k, const siginfo_t *info)
     }
 }
 
+/* ---- from program to program ---- */
+
+struct packed {
+    int32_t arena, transfer[2], link;
+};
+
+struct packed_fd {
+    uint32_t slot, place;
+    int32_t fd;
+};
+
+static int pass_on(int fd)
+{
+    fcntl(fd, F_SETFD, 0);
+    return fd;
+}
+
+static int take_over(int fd)
+{
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return fd;
+}
+
+/* The slots that have descriptors: those in use, and that of the spool file. */
+static uint32_t next_slot(const struct keep *k, uint32_t slot)
+{
+    return slot + 1 < arena_slots_end(k->arena) ? slot + 1 : KEEP_DISK;
+}
+
+int keep_pack(struct keep *k, struct buf *out)
+{
+    const struct packed head = {.arena = pass_on(arena_fd(k->arena)),
+                                .transfer = {pass_on(k->transfer[0]), pass_on(k->transfer[1])},
+                                .link = pass_on(k->link)};
+    int rc = buf_append(out, &head, sizeof head);
+    uint32_t slot = arena_slots_end(k->arena) ? 0 : KEEP_DISK;
+    for (; rc == 0 && slot < KEEP_SLOTS; slot = slot == KEEP_DISK ? KEEP_SLOTS : next_slot(k, slot))
+        for (uint32_t place = 0; rc == 0 && place < KEEP_PLACES; place++) {
+            int fd = k->fds[slot][place] - 1;
+            const struct packed_fd entry = {slot, place, fd};
+            if (fd >= 0)
+                rc = buf_append(out, &entry, sizeof entry);
+            if (fd >= 0)
+                pass_on(fd);
+        }
+    return rc;
+}
+
+struct keep *keep_unpack(struct str text)
+{
+    struct packed head;
+    if (text.len < sizeof head || (text.len - sizeof head) % sizeof(struct packed_fd))
+        return NULL;
+    memcpy(&head, text.p, sizeof head);
+    struct keep *k = xcalloc(1, sizeof *k);
+    k->agent_link = -1;
+    k->link = take_over(head.link);
+    k->transfer[0] = take_over(head.transfer[0]);
+    k->transfer[1] = take_over(head.transfer[1]);
+    k->arena = arena_from(take_over(head.arena));
+    for (size_t at = sizeof head; at < text.len; at += sizeof(struct packed_fd)) {
+        struct packed_fd entry;
+        memcpy(&entry, text.p + at, sizeof entry);
+        if (entry.slot < KEEP_SLOTS && entry.place < KEEP_PLACES)
+            k->fds[entry.slot][entry.place] = take_over(entry.fd) + 1;
+    }
+    if (k->arena)
+        return k;
+    free(k);
+    return NULL;
+}
+
 /* ---- the agent's side ---- */
 
 static void tell(struct keep *k, const struct message *m, const int *fds, size_t count)

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "agent/arena.h"
+#include "base/buf.h"
 
 enum keep_place { KEEP_IN, KEEP_OUT, KEEP_ERR, KEEP_PLACES };
 
@@ -39,6 +40,10 @@ int keep_link(const struct keep *k);
 void keep_serve(struct keep *k);
 /* The agent is dead and keep_serve has been called: closes the link. */
 void keep_link_close(struct keep *k);
+/* What a keep hangs on, as numbers of descriptors that are from now on passed on to a program; and
+ * the keep in that program. In the agent, after keep_became_agent. 0 or negative errno; NULL. */
+int keep_pack(struct keep *k, struct buf *out);
+struct keep *keep_unpack(struct str text);
 /* A child of init is about to be reaped: remembers how it ended if it is one of the agent's. */
 void keep_ended(struct keep *k, const siginfo_t *info);
 

@@ -6,9 +6,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/upload.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "base/path.h"
 
@@ -21,14 +23,31 @@ struct slot {
 };
 
 static struct slot *slots; /* shared with init and the agents before and after this one */
+static int slots_fd = -1;
 
 void upload_journal_open(void)
 {
     if (slots)
         return;
-    void *p = mmap(NULL, SLOTS * sizeof *slots, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                   -1, 0);
+    int fd = memfd_create("carrel-uploads", MFD_CLOEXEC);
+    if (fd >= 0 && ftruncate(fd, SLOTS * sizeof *slots) < 0)
+        fd_closep(&fd);
+    upload_journal_adopt(fd);
+}
+
+int upload_journal_fd(void)
+{
+    return slots_fd;
+}
+
+void upload_journal_adopt(int fd)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size != SLOTS * (off_t)sizeof *slots)
+        return;
+    void *p = mmap(NULL, SLOTS * sizeof *slots, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     slots = p == MAP_FAILED ? NULL : p;
+    slots_fd = fd;
 }
 
 int upload_journal_note(const char *path)

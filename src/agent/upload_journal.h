@@ -7,6 +7,10 @@
 /* Makes the journal; every process forked from here on shares it. Without this call the others do
  * nothing. */
 void upload_journal_open(void);
+/* Its memory file, -1 for none; and the journal of such a file, in an agent that is another program
+ * than init. */
+int upload_journal_fd(void);
+void upload_journal_adopt(int fd);
 /* Notes a path that is about to be created. A slot for upload_journal_forget, or -1. */
 int upload_journal_note(const char *path);
 void upload_journal_forget(int slot);

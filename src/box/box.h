@@ -95,6 +95,9 @@ int box_create(struct box_host *host, const struct box_spec *spec, const char *c
                size_t config_len, void *owner, struct box **ret, struct err *err);
 /* Ends it, whatever it is doing; an event follows. Idempotent. */
 void box_destroy(struct box_host *host, struct box *box);
+/* Gives a running sandbox the agent of this program if its own comes from another build. Its
+ * streams are cut, its processes run on (agent/init.c). 1 when it did, 0 when there was no need. */
+int box_renew_agent(struct box_host *host, struct box *box, struct err *err);
 int box_freeze(struct box_host *host, struct box *box, bool freeze, struct err *err);
 
 /* What was found about the host's network; valid until the next call on host. */

@@ -93,6 +93,9 @@ struct box_inside {
     struct box_mount mounts[BOX_MOUNTS_MAX];
 };
 enum { BOX_INSIDE_VERSION = 2 };
+/* Where init of a sandbox keeps, for the launcher, its end of a socket pair, and the program that
+ * its agent is (agent/handover.h). */
+enum { BOX_CONTROL_FD = 60, BOX_PROGRAM_FD = 61 };
 
 /* The zygote's answer to a request, with the pidfd when os is 0. */
 struct box_born {

@@ -529,6 +529,31 @@ static void tell_network(const struct launcher *l, unsigned instance)
                     "chain=\"%s\"", facts->forward_drop);
 }
 
+struct renewal {
+    struct launcher *launcher;
+    unsigned renewed;
+};
+
+static void renew_agent(void *arg, struct box *box)
+{
+    struct renewal *renewal = arg;
+    struct err err;
+    int rc = box_renew_agent(renewal->launcher->host, box, &err);
+    if (rc < 0)
+        log_warning("a sandbox keeps its old agent", "id=%s error=\"%s\"", box_id(box), err.message);
+    else
+        renewal->renewed += (unsigned)rc;
+}
+
+/* Sandboxes that an older version has started. */
+static void renew_agents(struct launcher *l)
+{
+    struct renewal renewal = {.launcher = l};
+    box_host_each(l->host, renew_agent, &renewal);
+    if (renewal.renewed)
+        log_info("sandboxes have got a newer agent", "count=%u", renewal.renewed);
+}
+
 static int run(struct launcher *l, struct err *err)
 {
     const struct launcher_options *o = l->options;
@@ -545,6 +570,7 @@ static int run(struct launcher *l, struct err *err)
         log_error("THE WALLS OF THE SANDBOXES ARE TAKEN DOWN, for a test", "weaken=0x%x",
                   o->weaken);
     tell_network(l, instance);
+    renew_agents(l);
     if (o->ready_fd >= 0 && fd_write_all(o->ready_fd, "", 1) < 0)
         log_warning("nobody waits for the launcher", "fd=%d", o->ready_fd);
     loop(l, signal_fd);

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/handover.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "box/ns/inside.h"
@@ -143,6 +144,9 @@ static void child(int handles[BOX_HANDLES])
                        handles[BOX_HANDLE_RESCUE + 2]},
         .config = request.config,
         .config_len = request.inside.config_len};
+    _Static_assert((int)AGENT_CONTROL_FD == (int)BOX_CONTROL_FD &&
+                       (int)AGENT_PROGRAM_FD == (int)BOX_PROGRAM_FD,
+                   "the host looks where init puts them");
     _Static_assert((int)AGENT_JOINS == (int)BOX_JOINS, "all doors are passed on");
     _exit(init_main(&start));
 }
@@ -204,6 +208,8 @@ static bool serve(void)
 
 int main(int argc, char **argv)
 {
+    if (handover_asked(argc, argv))
+        return handover_main(argv);
     keep_stderr = argc > 1 && strcmp(argv[1], "keep-stderr") == 0;
     prepare();
     while (serve())

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/handover.h"
 #include "agent/upload_journal.h"
 #include "base/mem.h"
 
@@ -76,6 +77,8 @@ static int run_init(const struct agent_start *start)
 int main(int argc, char **argv)
 {
     static const char standard[] = "{\"defaultUser\":\"root\"}";
+    if (handover_asked(argc, argv))
+        return handover_main(argv);
     if (argc < 2) {
         fprintf(stderr, "usage: agent_driver SOCKET [CONFIG-JSON]\n");
         return 2;

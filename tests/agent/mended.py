@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """An agent under an init that mends it, and the means to kill it."""
+import ctypes
 import os
 import signal
+import socket
 import time
 
 from conftest import DEADLINE, Agent
+
+SYS_PIDFD_GETFD = 438
+CONTROL_FD = 60  # src/agent/handover.h
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Mended(Agent):
@@ -13,6 +19,33 @@ class Mended(Agent):
     def __init__(self, directory, config):
         super().__init__(directory, config, "init")
         self.init = int(self.process.stdout.readline())
+
+    def replace(self, program):
+        """Gives init another program for the agent, as the host does; returns when it runs."""
+        with open(program, "rb") as f:
+            self.hand_over(f.fileno())
+        limit = time.monotonic() + DEADLINE
+        while not self.runs(program):
+            assert time.monotonic() < limit, "the program does not become the agent"
+
+    def hand_over(self, fd):
+        self.wait_agent()  # init is ready for it by then
+        init = os.pidfd_open(self.init)
+        try:
+            control = LIBC.syscall(SYS_PIDFD_GETFD, init, CONTROL_FD, 0)
+            assert control >= 0, os.strerror(ctypes.get_errno())
+        finally:
+            os.close(init)
+        with socket.socket(fileno=control) as link:
+            socket.send_fds(link, [b"p"], [fd])
+
+    def runs(self, program):
+        """Whether the agent is that program now."""
+        pid = self.agent_pid()
+        try:
+            return pid is not None and os.path.samefile(f"/proc/{pid}/exe", program)
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def agent_pid(self):
         """The agent's pid outside, or None while it is down."""

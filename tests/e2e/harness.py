@@ -67,10 +67,11 @@ class Server:
         self.lines = []
         self.proc = None
         self.templates = TEMPLATES
+        self.binary = BINARY
         self.log = self.directory / "server.log"
 
     def start(self, timeout=30.0, listen="127.0.0.1:0"):
-        command = self.prefix + [str(BINARY), "serve"] + (["--ephemeral"] if self.ephemeral else [])
+        command = self.prefix + [str(self.binary), "serve"] + (["--ephemeral"] if self.ephemeral else [])
         command += ["--listen", listen, "--state", str(self.state), "--run", str(self.run)]
         command += ["--templates", str(TEMPLATES)] + self.extra
         self.env, self.lines = {}, []

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,7 +41,12 @@ static int memory_file(const char *name, unsigned flags, const void *p, size_t s
 
 int zygote_load_image(const void *image, size_t size)
 {
-    return memory_file("carrel-init", MFD_EXEC, image, size);
+    int fd = memory_file("carrel-init", MFD_EXEC, image, size);
+    /* Whoever becomes it inside a sandbox, where it belongs to nobody, cannot read it: so no more can
+     * others in there look into him than into what the zygote has forked. */
+    if (fd >= 0)
+        fchmod(fd, 0711);
+    return fd;
 }
 
 int zygote_load_filter(const struct seccomp_filter *filter)
