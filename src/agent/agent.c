@@ -71,6 +71,6 @@ int agent_main(const struct agent_start *start)
         process_table_new(&loop, agent.keep, start->spool_dir, start->memory_fd, start->oom_fd);
     process_table_configure(agent.processes, &agent.config);
     agent.metrics = metrics_new(start);
-    agent.services = services_start(&loop, &agent.config);
+    agent.services = services_start(&loop, &agent.config, start->oom_fd);
     return serve(&agent, start->listen_fd);
 }

@@ -3,7 +3,7 @@
  * process_input.c (what is written to it) and process_recover.c (after the death of an agent). */
 #pragma once
 
-#include "agent/oom_kills.h"
+#include "base/oom_kills.h"
 #include "agent/process.h"
 #include "agent/process_record.h"
 

@@ -35,6 +35,7 @@ struct service {
 struct services {
     uv_loop_t *loop;
     const struct agent_config *config;
+    int oom_fd;
     size_t count;
     struct service list[];
 };
@@ -80,8 +81,11 @@ static int spawn(struct service *s, struct spawned *ret, struct err *err)
     if (rc < 0)
         return err_os(err, -rc, "look up user '%s'", name);
     char **env = env_build(s->all->config, &user, NULL, 0);
-    const struct spawn_request request = {
-        .argv = s->is->argv, .envp = env, .cwd = "/", .user = &user};
+    const struct spawn_request request = {.argv = s->is->argv,
+                                          .envp = env,
+                                          .cwd = "/",
+                                          .user = &user,
+                                          .stdin_from = s->all->oom_fd > 0 ? s->all->oom_fd : 0};
     rc = spawn_process(&request, ret, err);
     env_free(env);
     passwd_user_done(&user);
@@ -127,11 +131,12 @@ void services_configure(struct services *services)
         log_warning("variables not written", "errno=%d", -rc);
 }
 
-struct services *services_start(uv_loop_t *loop, const struct agent_config *config)
+struct services *services_start(uv_loop_t *loop, const struct agent_config *config, int oom_fd)
 {
     struct services *all = xcalloc(1, sizeof *all + config->service_count * sizeof *all->list);
     all->loop = loop;
     all->config = config;
+    all->oom_fd = oom_fd;
     all->count = config->service_count;
     services_configure(all);
     for (size_t i = 0; i < all->count; i++) {

@@ -15,8 +15,10 @@
 
 struct services;
 
-/* Starts those of the configuration, which is borrowed for ever. */
-struct services *services_start(uv_loop_t *loop, const struct agent_config *config);
+/* Starts those of the configuration, which is borrowed for ever. oom_fd, the control group's count of
+ * out-of-memory kills, is their standard input, so that they can tell why a process of theirs was
+ * killed; -1: they have none. */
+struct services *services_start(uv_loop_t *loop, const struct agent_config *config, int oom_fd);
 /* The configuration is another: its variables are written down. Which services there are does not
  * change any more. */
 void services_configure(struct services *services);

@@ -280,7 +280,9 @@ static int open_ends(const struct spawn_request *r, struct ends *e)
     } else {
         if (r->stdin_open)
             rc = open_pipe(&e->theirs[0], &e->ours.in, false);
-        else if ((e->theirs[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
+        else if (r->stdin_from && (e->theirs[0] = fcntl(r->stdin_from, F_DUPFD_CLOEXEC, 3)) < 0)
+            rc = -errno;
+        else if (!r->stdin_from && (e->theirs[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
             rc = -errno;
         if (rc == 0)
             rc = open_pipe(&e->ours.out, &e->theirs[1], true);

@@ -35,7 +35,8 @@ struct spawn_request {
     const char *cwd;
     const struct passwd_user *user;
     bool crowded;        /* the sandbox has no memory for another process */
-    bool stdin_open;     /* a pipe; else /dev/null */
+    bool stdin_open;     /* a pipe; else stdin_from or /dev/null */
+    int stdin_from;      /* a descriptor that stays the caller's; 0: none */
     bool pty;            /* a terminal for all three, own session */
     uint16_t cols, rows; /* of the terminal; 0: the kernel's default */
     /* For those who may die while we are at it. pid_at, if given, holds the pid from the moment that

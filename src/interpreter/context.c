@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "http/loop.h"
+#include "interpreter/death.h"
 #include "interpreter/environment.h"
 #include "interpreter/event.h"
 #include "interpreter/kernel.h"
@@ -107,8 +108,7 @@ static void finish_answer(struct execution *e)
     execution_free(e);
 }
 
-static void tell_error(struct context *c, const char *name, const char *value,
-                       const char *traceback)
+static void tell_error(struct context *c, struct str name, struct str value, struct str traceback)
 {
     struct buf line;
     if (c->told_error)
@@ -125,7 +125,7 @@ static void fail_running(struct context *c, const char *name, const char *value)
     struct execution *e = c->running;
     if (!e)
         return;
-    tell_error(c, name, value, "");
+    tell_error(c, str_from(name), str_from(value), STR(""));
     c->running = NULL;
     uv_timer_stop(c->timer);
     finish_answer(e);
@@ -167,7 +167,7 @@ static void on_result(const json_t *bundle, bool is_main, void *arg)
     write_line(arg, &line);
 }
 
-static void on_failed(const char *name, const char *value, const char *traceback, void *arg)
+static void on_failed(struct str name, struct str value, struct str traceback, void *arg)
 {
     tell_error(arg, name, value, traceback);
 }
@@ -325,6 +325,7 @@ static void start_next(struct context *c)
     c->told_error = false;
     prepare_env(c, e, &env);
     uv_timer_start(c->timer, on_keepalive, KEEPALIVE_MS, KEEPALIVE_MS);
+    death_look();
     kernel_execute(c->kernel, (struct str){e->code, e->code_len}, &env);
     json_decref(env.before);
     json_decref(env.after);

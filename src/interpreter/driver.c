@@ -4,9 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -14,6 +12,7 @@
 #include "base/mem.h"
 #include "http/loop.h"
 #include "interpreter/child.h"
+#include "interpreter/death.h"
 #include "interpreter/outlet.h"
 
 enum { LINE_MAX_BYTES = 512 << 20, CHUNK = 64 << 10 };
@@ -52,16 +51,16 @@ static void on_err(struct str text, void *arg)
     on_output(arg, true, text);
 }
 
-static const char *member(const json_t *o, const char *name)
+static struct str text_member(const json_t *o, const char *name)
 {
-    return json_string_value(json_object_get(o, name));
+    const json_t *value = json_object_get(o, name);
+    return (struct str){json_string_value(value), json_string_length(value)};
 }
 
 static void on_event(struct driver *d, const json_t *line)
 {
     const struct kernel_events *events = d->base.events;
-    const char *event = member(line, "event");
-    const json_t *text = json_object_get(line, "text");
+    const char *event = json_string_value(json_object_get(line, "event"));
     outlet_drain(d->text_out);
     outlet_drain(d->text_err);
     if (!event || d->dying)
@@ -71,14 +70,13 @@ static void on_event(struct driver *d, const json_t *line)
     if (!d->running)
         return;
     if (strcmp(event, "stdout") == 0 || strcmp(event, "stderr") == 0) {
-        on_output(d, event[3] == 'e',
-                  (struct str){json_string_value(text), json_string_length(text)});
+        on_output(d, event[3] == 'e', text_member(line, "text"));
     } else if (strcmp(event, "result") == 0) {
         events->result(json_object_get(line, "bundle"), json_is_true(json_object_get(line, "main")),
                        d->base.arg);
     } else if (strcmp(event, "error") == 0) {
-        events->failed(member(line, "name"), member(line, "value"), member(line, "traceback"),
-                       d->base.arg);
+        events->failed(text_member(line, "name"), text_member(line, "value"),
+                       text_member(line, "traceback"), d->base.arg);
     } else if (strcmp(event, "done") == 0) {
         d->running = false;
         events->done(d->base.arg);
@@ -281,7 +279,7 @@ static const struct kernel_ops ops = {driver_execute, driver_interrupt, driver_p
 static void on_ended(pid_t pid, int status, void *arg)
 {
     struct driver *d = arg;
-    char why[128];
+    char why[DEATH_TEXT_SIZE];
     d->pid = 0;
     if (d->running) /* its last words */
         receive_some(d);
@@ -289,11 +287,7 @@ static void on_ended(pid_t pid, int status, void *arg)
         return;
     outlet_drain(d->text_out);
     outlet_drain(d->text_err);
-    if (WIFSIGNALED(status))
-        snprintf(why, sizeof why, "The kernel was ended by signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-    else
-        snprintf(why, sizeof why, "The kernel ended with status %d", WEXITSTATUS(status));
+    death_describe(status, STR(""), why);
     d->base.events->dead(why, d->base.arg);
 }
 

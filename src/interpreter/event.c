@@ -177,14 +177,14 @@ void event_result(struct buf *out, const json_t *bundle, bool is_main)
     json_decref(extra);
 }
 
-void event_error(struct buf *out, const char *name, const char *value, const char *traceback)
+void event_error(struct buf *out, struct str name, struct str value, struct str traceback)
 {
     buf_append_z(out, "{\"type\":\"error\",\"name\":");
-    event_append_text(out, str_from(name ? name : ""));
+    event_append_text(out, name);
     buf_append_z(out, ",\"value\":");
-    event_append_text(out, str_from(value ? value : ""));
+    event_append_text(out, value);
     buf_append_z(out, ",\"traceback\":");
-    event_append_text(out, str_from(traceback ? traceback : ""));
+    event_append_text(out, traceback);
     buf_append_z(out, "}\n");
 }
 

@@ -16,6 +16,6 @@ void event_count(struct buf *out, json_int_t execution_count);
 void event_output(struct buf *out, bool is_stderr, struct str text);
 /* bundle: MIME type → value, as Jupyter has it. Values are borrowed. */
 void event_result(struct buf *out, const json_t *bundle, bool is_main);
-void event_error(struct buf *out, const char *name, const char *value, const char *traceback);
+void event_error(struct buf *out, struct str name, struct str value, struct str traceback);
 void event_keepalive(struct buf *out);
 void event_end(struct buf *out);

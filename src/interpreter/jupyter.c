@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client's side of Jupyter's protocol for one kernel.
  *
- * An execution is over when both its reply and the kernel's "idle" came, which travel on two sockets.
+ * An execution is over when both its reply and the kernel's "idle" came, which travel on two sockets;
+ * or some time after "idle", since a kernel that stumbles over what a cell did to it does not reply.
  * Before a message is acted on, the output pipes are drained, since what was printed before it was
  * written there before it was sent. */
 #include "interpreter/jupyter.h"
@@ -10,7 +11,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -20,6 +20,7 @@
 #include "base/random.h"
 #include "http/loop.h"
 #include "interpreter/child.h"
+#include "interpreter/death.h"
 #include "interpreter/nursery.h"
 #include "interpreter/outlet.h"
 #include "interpreter/paths.h"
@@ -28,6 +29,7 @@
 enum {
     HELLO_MS = 5, /* between attempts to be heard by a kernel that starts */
     RECONNECT_MS = 2,
+    REPLY_MOST_MS = 1000, /* after "idle": it was sent before */
     EARLY_MAX = 4096,
 };
 
@@ -48,7 +50,7 @@ struct jupyter {
     void *socket[CHANNELS];
     uv_poll_t *poll[CHANNELS];
     struct http_task pump;
-    uv_timer_t *hello;
+    uv_timer_t *timer; /* starting: the next hello; running: no reply comes any more */
     struct nursery_birth *birth;
     struct outlet *out, *err;
     pid_t pid;
@@ -143,6 +145,7 @@ static void jupyter_execute(struct kernel *k, struct str code, const struct kern
 static void finish(struct jupyter *j)
 {
     j->running = false;
+    uv_timer_stop(j->timer);
     if (j->after) {
         send_r_environment(j, j->after);
         json_decref(j->after);
@@ -151,23 +154,28 @@ static void finish(struct jupyter *j)
     j->base.events->done(j->base.arg);
 }
 
-static char *join_traceback(const json_t *lines)
+static void on_no_reply(uv_timer_t *timer)
 {
-    struct buf all;
-    size_t i;
-    json_t *line, *list = (json_t *)lines;
-    buf_init(&all, 64 << 20);
-    json_array_foreach (list, i, line)
-        buf_append_z(&all, json_is_string(line) ? json_string_value(line) : "");
-    return buf_cstr(&all) ? all.data : xstrdup("");
+    finish(timer->data);
+}
+
+static struct str member(const json_t *o, const char *name)
+{
+    const json_t *value = json_object_get(o, name);
+    return (struct str){json_string_value(value), json_string_length(value)};
 }
 
 static void tell_error(struct jupyter *j, const json_t *content)
 {
-    _cleanup_free_ char *traceback = join_traceback(json_object_get(content, "traceback"));
-    j->base.events->failed(json_string_value(json_object_get(content, "ename")),
-                           json_string_value(json_object_get(content, "evalue")), traceback,
+    struct buf traceback;
+    size_t i;
+    json_t *line, *list = json_object_get(content, "traceback");
+    buf_init(&traceback, 64 << 20);
+    json_array_foreach (list, i, line)
+        buf_append(&traceback, json_string_value(line), json_string_length(line));
+    j->base.events->failed(member(content, "ename"), member(content, "evalue"), buf_str(&traceback),
                            j->base.arg);
+    buf_done(&traceback);
 }
 
 static void on_iopub(struct jupyter *j, const struct wire_message *m)
@@ -183,10 +191,7 @@ static void on_iopub(struct jupyter *j, const struct wire_message *m)
                          j->base.arg);
     } else if (strcmp(type, "stream") == 0) {
         const char *name = json_string_value(json_object_get(content, "name"));
-        const json_t *text = json_object_get(content, "text");
-        events->output(name && strcmp(name, "stderr") == 0,
-                       (struct str){json_string_value(text), json_string_length(text)},
-                       j->base.arg);
+        events->output(name && strcmp(name, "stderr") == 0, member(content, "text"), j->base.arg);
     } else if (strcmp(type, "execute_result") == 0 || strcmp(type, "display_data") == 0 ||
                strcmp(type, "update_display_data") == 0) {
         events->result(json_object_get(content, "data"), type[0] == 'e', j->base.arg);
@@ -202,7 +207,8 @@ static void on_shell(struct jupyter *j, const struct wire_message *m)
         return;
     j->replied = true;
     if (status && strcmp(status, "aborted") == 0)
-        j->base.events->failed("ExecutionAborted", "Execution was aborted", "", j->base.arg);
+        j->base.events->failed(STR("ExecutionAborted"), STR("Execution was aborted"), STR(""),
+                               j->base.arg);
 }
 
 static void on_message(struct jupyter *j, enum channel channel, const struct wire_message *m)
@@ -211,7 +217,7 @@ static void on_message(struct jupyter *j, enum channel channel, const struct wir
         /* A kernel is ready when it has answered us on iopub: then our subscription is there. */
         if (channel == CHANNEL_IOPUB && j->hello_sent && wire_answers(m, j->hello_id)) {
             j->ready = true;
-            uv_timer_stop(j->hello);
+            uv_timer_stop(j->timer);
             j->base.events->ready(j->base.arg);
         }
         return;
@@ -224,8 +230,18 @@ static void on_message(struct jupyter *j, enum channel channel, const struct wir
         on_iopub(j, m);
     else if (channel == CHANNEL_SHELL)
         on_shell(j, m);
-    if (j->running && j->replied && j->idle)
+    if (!j->running || !j->idle)
+        return;
+    if (j->replied)
         finish(j);
+    else if (!uv_is_active((uv_handle_t *)j->timer))
+        uv_timer_start(j->timer, on_no_reply, REPLY_MOST_MS, 0);
+}
+
+/* Only its own kernel reaches these sockets: what it was to say is lost, be it the end of a cell. */
+static void on_unreadable(struct jupyter *j)
+{
+    j->base.events->dead("The kernel sent a message that cannot be read", j->base.arg);
 }
 
 /* ---- sockets ---- */
@@ -238,7 +254,7 @@ static void pump_channel(struct jupyter *j, enum channel channel)
     while (!j->paused && !j->dying && j->socket[channel] &&
            (rc = wire_receive(j->socket[channel], &j->session, &m)) != 0) {
         if (rc == -EBADMSG)
-            continue;
+            on_unreadable(j);
         if (rc < 0)
             break;
         on_message(j, channel, &m);
@@ -296,7 +312,7 @@ static void connect_all(struct jupyter *j)
 {
     for (int c = 0; c < CHANNELS; c++)
         connect_channel(j, (enum channel)c);
-    uv_timer_start(j->hello, say_hello, 0, HELLO_MS);
+    uv_timer_start(j->timer, say_hello, 0, HELLO_MS);
 }
 
 /* ---- the process ---- */
@@ -304,16 +320,11 @@ static void connect_all(struct jupyter *j)
 static void on_ended(pid_t pid, int status, void *arg)
 {
     struct jupyter *j = arg;
-    char why[128 + EARLY_MAX];
+    char why[DEATH_TEXT_SIZE];
     j->pid = 0;
     outlet_drain(j->out);
     outlet_drain(j->err);
-    if (WIFSIGNALED(status))
-        snprintf(why, sizeof why, "The kernel was ended by signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-    else
-        snprintf(why, sizeof why, "The kernel ended with status %d%s%.*s", WEXITSTATUS(status),
-                 buf_len(&j->early) ? ": " : "", STR_ARG(buf_str(&j->early)));
+    death_describe(status, j->ready ? STR("") : buf_str(&j->early), why);
     j->base.events->dead(why, j->base.arg);
 }
 
@@ -412,7 +423,7 @@ static void jupyter_close(struct kernel *k)
         if (j->poll[c])
             uv_close((uv_handle_t *)j->poll[c], free_handle);
     /* Closed after the polls: by then nothing waits on the sockets' descriptors. */
-    uv_close((uv_handle_t *)j->hello, last_closed);
+    uv_close((uv_handle_t *)j->timer, last_closed);
 }
 
 static const struct kernel_ops ops = {jupyter_execute, jupyter_interrupt, jupyter_pause,
@@ -445,9 +456,9 @@ static int open_common(const struct kernel_options *o, bool is_r, struct jupyter
     j->connection_file = xasprintf("%s/%s.json", PATH_RUN, id);
     j->pump.run = pump;
     buf_init(&j->early, EARLY_MAX);
-    j->hello = xmalloc(sizeof *j->hello);
-    uv_timer_init(o->loop, j->hello);
-    j->hello->data = j;
+    j->timer = xmalloc(sizeof *j->timer);
+    uv_timer_init(o->loop, j->timer);
+    j->timer->data = j;
     wire_session_init(&j->session);
     int rc = write_connection_file(j);
     if (rc == 0)

@@ -23,7 +23,7 @@ struct kernel_events {
     void (*accepted)(json_int_t execution_count, void *arg);
     void (*output)(bool is_stderr, struct str text, void *arg);
     void (*result)(const json_t *bundle, bool is_main, void *arg);
-    void (*failed)(const char *name, const char *value, const char *traceback, void *arg);
+    void (*failed)(struct str name, struct str value, struct str traceback, void *arg);
     void (*done)(void *arg);
     /* The process is gone; why is for people. Only kernel_close may follow. */
     void (*dead)(const char *why, void *arg);

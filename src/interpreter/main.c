@@ -18,6 +18,7 @@
 #include "http/server.h"
 #include "interpreter/child.h"
 #include "interpreter/context.h"
+#include "interpreter/death.h"
 #include "interpreter/jupyter.h"
 #include "interpreter/paths.h"
 #include "interpreter/routes.h"
@@ -84,6 +85,7 @@ int main(int argc, char **argv)
     int fd = listen_on((uint16_t)port);
     if (fd < 0)
         return fail("cannot listen", fd);
+    death_setup(STDIN_FILENO);
     uv_loop_init(&loop);
     loop.data = NULL; /* of the http module */
     if ((rc = child_setup(&loop)) < 0 || (rc = jupyter_setup()) < 0)

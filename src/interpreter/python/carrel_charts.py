@@ -8,25 +8,25 @@ import re
 
 import numpy as np
 from matplotlib import dates as mdates
-from matplotlib import lines, patches
+from matplotlib import lines, patches, ticker
 from matplotlib.category import StrCategoryConverter
 from matplotlib.collections import PathCollection
 from matplotlib.container import BarContainer
 
-UNIT = re.compile(r"[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*$")
+UNIT = re.compile(r"\s\(\s*([^()]+?)\s*\)|\[\s*([^\[\]]+?)\s*\]")  # f(x) has none
 
 
 def describe(figure):
-    """The chart of a figure; {} when it has no axes."""
-    charts = [c for c in (describe_axes(ax) for ax in figure.axes if ax.get_visible()) if c]
+    """The chart of a figure; {} when nothing is drawn in it."""
+    shown = [ax for ax in figure.axes if ax.get_visible() and ax.has_data()]
+    charts = [c for c in map(describe_axes, shown) if c]
     if not charts:
         return {}
     if len(charts) == 1:
         if charts[0]["title"] is None:
             charts[0]["title"] = figure_title(figure)
         return charts[0]
-    known = [c for c in charts if c["type"] != "unknown"]
-    return {"type": "superchart", "title": figure_title(figure), "elements": known or charts}
+    return {"type": "superchart", "title": figure_title(figure), "elements": charts}
 
 
 def figure_title(figure):
@@ -37,11 +37,16 @@ def figure_title(figure):
 def describe_axes(ax):
     if hasattr(ax, "_colorbar"):
         return None
-    for read in (read_pie, read_box, read_bar, read_line, read_scatter):
-        elements = read(ax)
-        if elements:
-            kind, elements = elements
-            return dict(frame(ax, kind), elements=elements)
+    # In three dimensions the artists hold what was projected, not what was drawn.
+    flat = ax.name != "3d"
+    for read in (read_pie, read_box, read_bar, read_line, read_scatter) if flat else ():
+        found = read(ax)
+        if found:
+            kind, elements, sideways = found
+            chart = dict(frame(ax, kind), elements=elements)
+            if sideways:
+                name_by_category(chart)
+            return chart
     return {"type": "unknown", "title": ax.get_title() or None, "elements": []}
 
 
@@ -54,7 +59,7 @@ def frame(ax, kind):
         label = getattr(ax, f"get_{name}label")() or None
         unit = UNIT.search(label) if label else None
         chart[f"{name}_label"] = label
-        chart[f"{name}_unit"] = unit.group(1) if unit else None
+        chart[f"{name}_unit"] = unit.group(1) or unit.group(2) if unit else None
     if kind in ("line", "scatter"):
         for name in "xy":
             axis = getattr(ax, f"{name}axis")
@@ -100,13 +105,13 @@ def number(v):
     v = float(v)
     if not np.isfinite(v):
         return None
-    v = round(v, 10)
+    v = float(f"{v:.12g}")  # what adding and subtracting left over goes
     return int(v) if v == int(v) else v
 
 
-def series_label(artist, index):
+def series_label(artist, kind, index):
     label = artist.get_label()
-    return label if label and not str(label).startswith("_") else f"Series {index}"
+    return label if label and not str(label).startswith("_") else f"{kind} {index}"
 
 
 def points(ax, xs, ys):
@@ -117,10 +122,10 @@ def points(ax, xs, ys):
 def read_line(ax):
     found = [line for line in ax.lines if len(line.get_xdata(orig=True)) > 0 and not helper(ax, line)]
     return found and ("line", [
-        {"label": series_label(line, i),
+        {"label": series_label(line, "Line", i),
          "points": points(ax, *(np.ma.filled(np.ma.asarray(d), np.nan) if np.ma.isMaskedArray(d) else d
                                 for d in line.get_data(orig=True)))}
-        for i, line in enumerate(found)])
+        for i, line in enumerate(found)], False)
 
 
 def helper(ax, line):
@@ -129,33 +134,41 @@ def helper(ax, line):
 
 
 def read_scatter(ax):
-    found = [c for c in ax.collections if isinstance(c, PathCollection) and len(c.get_offsets())]
+    # The lines of a contour are such a collection too, but placed otherwise.
+    found = [c for c in ax.collections if isinstance(c, PathCollection) and len(c.get_offsets())
+             and c.get_offset_transform().contains_branch(ax.transData)]
     return found and ("scatter", [
-        {"label": series_label(c, i),
+        {"label": series_label(c, "Series", i),
          "points": points(ax, *np.ma.filled(np.ma.asarray(c.get_offsets(), dtype=float), np.nan).T)}
-        for i, c in enumerate(found)])
+        for i, c in enumerate(found)], False)
 
 
-def tick_names(axis):
+def names_of(axis):
+    """Positions that somebody gave a name; ticks that merely say where they are do not count."""
+    mapping = getattr(getattr(axis, "units", None), "_mapping", None)
+    if mapping:
+        return {float(at): name for name, at in mapping.items()}
+    if not isinstance(axis.get_major_formatter(), (ticker.FixedFormatter, ticker.FuncFormatter)):
+        return {}
     return {float(loc): t.get_text()
             for loc, t in zip(axis.get_ticklocs(), axis.get_ticklabels()) if t.get_text()}
 
 
 def category_of(axis, position):
-    """What the tick under a bar says, else the position itself."""
-    units = getattr(axis, "units", None)
-    mapping = getattr(units, "_mapping", None)
-    if mapping:
-        for name, at in mapping.items():
-            if abs(at - position) < 0.5:
-                return name
-    names = tick_names(axis)
+    """The name of what stands at a position, else the position itself."""
+    names = names_of(axis)
     near = min(names, key=lambda at: abs(at - position), default=None)
     if near is not None and abs(near - position) < 0.5:
         return names[near]
     if scale_of(axis) == "datetime":
         return value(position, "datetime")
     return f"{number(position)}"
+
+
+def name_by_category(chart):
+    """Of bars and boxes that lie: x means the categories in any case."""
+    for what in ("label", "unit"):
+        chart[f"x_{what}"], chart[f"y_{what}"] = chart[f"y_{what}"], chart[f"x_{what}"]
 
 
 def read_bar(ax):
@@ -168,8 +181,8 @@ def read_bar(ax):
             else:
                 middle, size, axis = bar.get_x() + bar.get_width() / 2, bar.get_height(), ax.xaxis
             elements.append({"label": str(category_of(axis, middle)),
-                             "group": series_label(bars, i), "value": number(size)})
-    return elements and ("bar", elements)
+                             "group": series_label(bars, "Group", i), "value": number(size)})
+    return elements and ("bar", elements, sideways)
 
 
 def read_pie(ax):
@@ -179,7 +192,7 @@ def read_pie(ax):
     return "pie", [
         {"label": "" if str(w.get_label()).startswith("_") else w.get_label(),
          "angle": number(abs(round(w.theta2 - w.theta1, 3))), "radius": number(w.r)}
-        for w in wedges]
+        for w in wedges], False
 
 
 def read_box(ax):
@@ -201,7 +214,7 @@ def read_box(ax):
         return None
     sideways = is_sideways(outlines, rest)
     names = ax.yaxis if sideways else ax.xaxis
-    return "box_and_whisker", [read_one_box(o, rest, sideways, names) for o in outlines]
+    return "box_and_whisker", [read_one_box(o, rest, sideways, names) for o in outlines], sideways
 
 
 def is_outline(line):
@@ -233,12 +246,16 @@ def read_one_box(outline, rest, sideways, names):
         xy = np.asarray(line.get_xydata(), dtype=float)
         if not len(xy) or not np.all((xy[:, across] >= left - 1e-9) & (xy[:, across] <= right + 1e-9)):
             continue
+        flat = len(xy) == 2 and xy[0, along] == xy[1, along]
         if isinstance(line, lines.Line2D) and line.get_linestyle() == "None":
-            outliers += [number(v) for v in xy[:, along]]
-        elif len(xy) == 2 and xy[0, along] == xy[1, along] and low <= xy[0, along] <= high:
+            outliers = list(xy[:, along])  # the last such line: one before it is the mean
+        elif flat and line.get_linestyle() == "--":
+            pass  # the mean, too
+        elif flat and low <= xy[0, along] <= high:
             median = xy[0, along]  # drawn after the caps, which may lie on the box
         else:
             ends += list(xy[:, along])
+    outliers = [number(v) for v in outliers if not min(ends) <= v <= max(ends)]
     return {"label": str(category_of(names, middle)), "min": number(min(ends)),
             "first_quartile": number(low), "median": number(median if median is not None else low),
             "third_quartile": number(high), "max": number(max(ends)), "outliers": outliers}

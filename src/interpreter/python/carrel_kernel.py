@@ -7,6 +7,7 @@ it is written, whoever in the process writes it, and a writer waits when nobody 
 import ctypes
 import io
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import time
 import zmq
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from jupyter_client.jsonutil import json_default
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
@@ -24,15 +26,27 @@ PR_SET_PDEATHSIG = 1
 
 
 class Kernel(IPythonKernel):
-    """Sets and resets the variables of one execution around it."""
+    """Sets and resets the variables of one execution around it, and mends what a cell has broken."""
 
     async def execute_request(self, stream, ident, parent):
         env = (parent.get("metadata") or {}).get("carrel") or {}
+        mend_streams()
         change_environment(env.get("before"))
         try:
             await super().execute_request(stream, ident, parent)
         finally:
             change_environment(env.get("after"))
+
+    async def do_execute(self, *args, **kwargs):
+        try:
+            return await super().do_execute(*args, **kwargs)
+        except Exception as e:  # of IPython's own, over code that it cannot work with
+            error = {"ename": type(e).__name__, "evalue": str(e),
+                     "traceback": [f"{type(e).__name__}: {e}"]}
+            self.send_response(self.iopub_socket, "error", error)
+            return dict(error, status="error", execution_count=self.execution_count)
+        finally:
+            mend_streams()  # they are flushed before the reply is sent: if that fails, none is
 
 
 class App(IPKernelApp):
@@ -64,8 +78,24 @@ def change_environment(changes):
             os.environ[name] = value
 
 
+def pack(message):
+    """As JSON that everybody can read: Python's own has numbers and characters that are none."""
+    try:
+        text = json.dumps(message, default=json_default, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        plain = json.dumps(message, default=json_default)
+        text = json.dumps(json.loads(plain, parse_constant=lambda name: None), ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half a character
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
 def configuration():
     c = Config()
+    c.Application.log_level = logging.ERROR  # what it warns of is nobody's business in a cell
+    c.Session.packer = "carrel_kernel.pack"
+    c.Kernel._execute_sleep = 0  # there for Jupyter's own streams
     c.HistoryManager.enabled = False
     c.InteractiveShell.colors = "NoColor"
     c.InteractiveShell.banner1 = ""
@@ -111,12 +141,37 @@ class Stream(io.TextIOWrapper):
         self.flush()
 
 
-def standard_stream(fd, source):
+STANDARD = {}  # name: (stream, its descriptor, a spare for when that is closed)
+
+
+def standard_stream(name, fd, source):
     os.dup2(source, fd)
-    os.close(source)
+    os.set_inheritable(source, False)
     raw = io.FileIO(fd, "w", closefd=False)
-    return Stream(io.BufferedWriter(raw, 1 << 16), encoding="utf-8", errors="backslashreplace",
-                  line_buffering=True)
+    stream = Stream(io.BufferedWriter(raw, 1 << 16), encoding="utf-8", errors="backslashreplace",
+                    line_buffering=True)
+    STANDARD[name] = (stream, fd, source)
+    setattr(sys, name, stream)
+    setattr(sys, f"__{name}__", stream)
+
+
+def mend_streams():
+    """A cell may close its standard output or put something useless in its place."""
+    for name, (stream, fd, spare) in STANDARD.items():
+        try:
+            os.fstat(fd)
+        except OSError:
+            try:
+                os.dup2(spare, fd)
+            except OSError:
+                pass  # that one is closed, too
+        try:
+            getattr(sys, name).flush()
+            usable = not getattr(sys, name).closed
+        except Exception:
+            usable = False
+        if not usable:
+            setattr(sys, name, stream)
 
 
 def rehearse(shell):
@@ -135,8 +190,8 @@ def run(sock, service, request, fds):
     """In the grandchild: becomes a kernel, answers when it listens, serves until it is killed."""
     become_child(service)
     tell(sock, request, os.getpid())
-    sys.stdout = sys.__stdout__ = standard_stream(1, fds[0])
-    sys.stderr = sys.__stderr__ = standard_stream(2, fds[1])
+    standard_stream("stdout", 1, fds[0])
+    standard_stream("stderr", 2, fds[1])
     os.environ.clear()
     os.environ.update(request["env"])
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")

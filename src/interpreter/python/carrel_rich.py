@@ -32,10 +32,18 @@ def plain_json(value):
     try:
         if len(value) > JSON_MOST:
             return None
-        text = json.dumps(value, allow_nan=False)
+        text = json.dumps(value, default=plain)
     except (TypeError, ValueError, RecursionError):
         return None
-    return json.loads(text)
+    return json.loads(text, parse_constant=lambda name: None)
+
+
+def plain(value):
+    """numpy's numbers and arrays, dates: what people have in their lists."""
+    for method in ("tolist", "isoformat"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    raise TypeError
 
 
 def cell(value):

@@ -106,7 +106,7 @@ static void other_lines(void **state)
     assert_member(line, "text", "x\n");
     assert_non_null(json_object_get(line, "timestamp"));
     json_decref(line);
-    event_error(&out, "Name", NULL, "trace");
+    event_error(&out, STR("Name"), (struct str){0}, STR("trace"));
     line = line_of(&out);
     assert_member(line, "name", "Name");
     assert_member(line, "value", "");

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "agent/oom_kills.h"
+#include "base/oom_kills.h"
 #include "base/clock.h"
 
 static int file;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counting out-of-memory kills. */
-#include "agent/oom_kills.h"
+#include "base/oom_kills.h"
 
 #include <unistd.h>
 
