@@ -8,6 +8,7 @@ typedef int command_fn(int argc, char **argv);
 
 command_fn command_serve; /* serve.c */
 command_fn command_create;   /* create.c */
+command_fn command_cert;  /* cert.c */
 command_fn command_env;   /* env.c */
 command_fn command_key;   /* key.c */
 command_fn command_selftest; /* selftest.c */

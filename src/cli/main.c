@@ -20,6 +20,8 @@ static const struct {
     {"create", command_create, "--dry-run [--json] …", "print what a sandbox would be"},
     {"env", command_env, "[--state DIR] [--run DIR]", "print the variables that clients need"},
     {"key", command_key, "create|list|revoke …", "make, show and revoke API keys"},
+    {"cert", command_cert, "DOMAIN [--out DIR] …",
+     "make a private authority and a certificate for TLS"},
     {"doctor", command_doctor, "[--json] …", "what this host offers and what it lacks"},
     {"selftest", command_selftest, "[--json] …",
      "try to break out of a sandbox, and say what holds (needs root)"},

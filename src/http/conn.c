@@ -369,13 +369,11 @@ static void on_ready(struct stream *s, bool readable, bool writable, void *arg)
     settle(conn);
 }
 
-void conn_open(struct http_server *server, int fd)
+void conn_open(struct http_server *server, struct stream *stream)
 {
     struct http_conn *conn = xcalloc(1, sizeof *conn);
-    if (stream_open(server->loop, fd, on_ready, conn, &conn->stream) < 0) {
-        free(conn);
-        return;
-    }
+    stream_set_owner(stream, on_ready, conn);
+    conn->stream = stream;
     conn->server = server;
     conn->parser = parser_new(HTTP_REQUEST, on_body, conn);
     conn->task.run = run_task;

@@ -73,24 +73,40 @@ struct http_conn {
 
 TAILQ_HEAD(http_conn_list, http_conn);
 
+/* A connection that carries none of the above, or several: edge.c, h2.c. */
+struct http_guest {
+    TAILQ_ENTRY(http_guest) link;
+    void (*stop)(struct http_guest *guest);  /* end when what runs has ended */
+    void (*close)(struct http_guest *guest); /* end now; calls server_guest_gone */
+};
+TAILQ_HEAD(http_guest_list, http_guest);
+
 struct http_server {
     uv_loop_t *loop;
     uv_poll_t listener;
     int listen_fd;
     struct http_server_options options;
     struct http_conn_list conns;
-    unsigned conn_count;
+    struct http_guest_list guests;
+    unsigned conn_count; /* of both */
     bool listening; /* the poll handle is started */
     bool stopping;
     bool closing;
     bool listener_closed;
 };
 
+/* Given to http_server_options: how a connection begins. accept takes the stream over. */
+struct http_edge {
+    void (*accept)(struct http_edge *edge, struct http_server *server, struct stream *stream);
+};
+
 /* server.c */
 void server_conn_gone(struct http_server *server);
+void server_guest_new(struct http_server *server, struct http_guest *guest);
+void server_guest_gone(struct http_server *server, struct http_guest *guest);
 
-/* conn.c */
-void conn_open(struct http_server *server, int fd);
+/* conn.c: takes the stream over. */
+void conn_open(struct http_server *server, struct stream *stream);
 /* Asks for conn_settle at the end of the turn. */
 void conn_wake(struct http_conn *conn);
 void conn_close(struct http_conn *conn);

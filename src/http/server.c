@@ -21,6 +21,19 @@ static void listen_pause(struct http_server *server)
     uv_poll_stop(&server->listener);
 }
 
+static void accepted(struct http_server *server, int fd)
+{
+    int on = 1;
+    struct stream *stream;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on AF_UNIX: fine */
+    if (stream_open(server->loop, fd, NULL, NULL, &stream) < 0)
+        return;
+    if (server->options.edge)
+        server->options.edge->accept(server->options.edge, server, stream);
+    else
+        conn_open(server, stream);
+}
+
 static void on_acceptable(uv_poll_t *handle, int status, int events)
 {
     struct http_server *server = handle->data;
@@ -39,9 +52,7 @@ static void on_acceptable(uv_poll_t *handle, int status, int events)
                 continue;
             return;
         }
-        int on = 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on AF_UNIX: fine */
-        conn_open(server, fd);
+        accepted(server, fd);
     }
 }
 
@@ -68,6 +79,7 @@ int http_server_open(uv_loop_t *loop, int listen_fd, const struct http_server_op
     server->listen_fd = listen_fd;
     server->options = *options;
     TAILQ_INIT(&server->conns);
+    TAILQ_INIT(&server->guests);
     listen_resume(server);
     *ret = server;
     return 0;
@@ -107,6 +119,11 @@ void http_server_stop(struct http_server *server)
         if (conn_idle(conn))
             conn_wake(conn);
     }
+    struct http_guest *guest, *after;
+    for (guest = TAILQ_FIRST(&server->guests); guest; guest = after) {
+        after = TAILQ_NEXT(guest, link);
+        guest->stop(guest);
+    }
 }
 
 void http_server_close(struct http_server *server)
@@ -121,7 +138,24 @@ void http_server_close(struct http_server *server)
             http_exchange_abort(conn->exchange);
         conn_wake(conn);
     }
+    struct http_guest *guest, *after;
+    for (guest = TAILQ_FIRST(&server->guests); guest; guest = after) {
+        after = TAILQ_NEXT(guest, link);
+        guest->close(guest);
+    }
     free_if_over(server);
+}
+
+void server_guest_new(struct http_server *server, struct http_guest *guest)
+{
+    TAILQ_INSERT_TAIL(&server->guests, guest, link);
+    server->conn_count++;
+}
+
+void server_guest_gone(struct http_server *server, struct http_guest *guest)
+{
+    TAILQ_REMOVE(&server->guests, guest, link);
+    server_conn_gone(server);
 }
 
 void server_conn_gone(struct http_server *server)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/1.1 server on a libuv loop.
+/* HTTP/1.1 server on a libuv loop; with an edge (edge.h), TLS and HTTP/2 too.
  *
  * A handler is called once per request, when the head is complete. It may answer at once or later.
  * Bodies are pulled: nothing of the body is read from the socket until http_body_read, and reading
@@ -30,6 +30,7 @@ typedef void http_handler_fn(struct http_exchange *x, void *arg);
 struct http_server_options {
     http_handler_fn *handler;
     void *arg;
+    struct http_edge *edge; /* edge.h: what else than plain HTTP/1.1 is spoken; NULL: nothing */
     int64_t idle_ns; /* close a connection that rests between requests this long; 0: never */
     int64_t head_ns; /* time for a whole head to arrive; 0: no limit */
     unsigned max_connections; /* above it new ones wait in the backlog; 0: no limit */

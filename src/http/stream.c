@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A byte stream on a plain socket. uv_poll rather than uv_stream: the owner decides when and into
  * which memory to read, and can use sendfile. */
-#include "http/stream.h"
+#include "http/stream-internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,40 +12,108 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
-struct stream {
+struct plain {
+    struct stream base;
     uv_poll_t poll;
-    int fd;
     int events; /* what the poll handle watches now */
-    stream_ready_fn *ready;
-    void *arg;
 };
 
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
-    struct stream *s = handle->data;
+    struct plain *p = handle->data;
+    struct stream *s = &p->base;
     if (status < 0) { /* libuv has stopped the handle; reading or writing tells what is wrong */
-        int watched = s->events;
-        s->events = 0;
+        int watched = p->events;
+        p->events = 0;
         s->ready(s, watched & UV_READABLE, watched & UV_WRITABLE, s->arg);
         return;
     }
     s->ready(s, events & UV_READABLE, events & UV_WRITABLE, s->arg);
 }
 
+static void plain_watch(struct stream *s, bool readable, bool writable)
+{
+    struct plain *p = (struct plain *)s;
+    int events = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
+    if (events == p->events)
+        return;
+    p->events = events;
+    if (events)
+        uv_poll_start(&p->poll, events, on_poll);
+    else
+        uv_poll_stop(&p->poll);
+}
+
+static ssize_t plain_read(struct stream *s, void *p, size_t n)
+{
+    ssize_t got;
+    do
+        got = read(s->fd, p, n);
+    while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : got;
+}
+
+static ssize_t plain_write(struct stream *s, const struct iovec *parts, int count)
+{
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
+    ssize_t sent;
+    do
+        sent = sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
+static ssize_t plain_sendfile(struct stream *s, int file, off_t *offset, size_t n)
+{
+    ssize_t sent;
+    do
+        sent = sendfile(s->fd, file, offset, n);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
+static void plain_shutdown_write(struct stream *s)
+{
+    shutdown(s->fd, SHUT_WR);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void plain_close(struct stream *s, bool reset)
+{
+    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    struct plain *p = (struct plain *)s;
+    if (reset)
+        setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    uv_close((uv_handle_t *)&p->poll, on_closed);
+    close(s->fd);
+    s->fd = -1;
+}
+
+static const struct stream_ops plain_ops = {
+    .watch = plain_watch,
+    .read = plain_read,
+    .write = plain_write,
+    .sendfile = plain_sendfile,
+    .shutdown_write = plain_shutdown_write,
+    .close = plain_close,
+};
+
 int stream_open(uv_loop_t *loop, int fd, stream_ready_fn *ready, void *arg, struct stream **ret)
 {
-    struct stream *s = xcalloc(1, sizeof *s);
-    int rc = uv_poll_init(loop, &s->poll, fd);
+    struct plain *p = xcalloc(1, sizeof *p);
+    int rc = uv_poll_init(loop, &p->poll, fd);
     if (rc < 0) {
         close(fd);
-        free(s);
+        free(p);
         return rc;
     }
-    s->poll.data = s;
-    s->fd = fd;
-    s->ready = ready;
-    s->arg = arg;
-    *ret = s;
+    p->poll.data = p;
+    p->base = (struct stream){&plain_ops, loop, fd, ready, arg};
+    *ret = &p->base;
     return 0;
 }
 
@@ -65,6 +133,8 @@ int stream_connect_unix(uv_loop_t *loop, const char *path, stream_ready_fn *read
     return stream_open(loop, TAKE_FD(fd), ready, arg, ret);
 }
 
+/* ---- any stream ---- */
+
 void stream_set_owner(struct stream *s, stream_ready_fn *ready, void *arg)
 {
     s->ready = ready;
@@ -73,66 +143,37 @@ void stream_set_owner(struct stream *s, stream_ready_fn *ready, void *arg)
 
 void stream_watch(struct stream *s, bool readable, bool writable)
 {
-    int events = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
-    if (events == s->events)
-        return;
-    s->events = events;
-    if (events)
-        uv_poll_start(&s->poll, events, on_poll);
-    else
-        uv_poll_stop(&s->poll);
+    s->ops->watch(s, readable, writable);
 }
 
 ssize_t stream_read(struct stream *s, void *p, size_t n)
 {
-    ssize_t got;
-    do
-        got = read(s->fd, p, n);
-    while (got < 0 && errno == EINTR);
-    return got < 0 ? -errno : got;
+    return s->ops->read(s, p, n);
 }
 
 ssize_t stream_write(struct stream *s, const struct iovec *parts, int count)
 {
-    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
-    ssize_t sent;
-    do
-        sent = sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : sent;
+    return s->ops->write(s, parts, count);
 }
 
 ssize_t stream_sendfile(struct stream *s, int file, off_t *offset, size_t n)
 {
-    ssize_t sent;
-    do
-        sent = sendfile(s->fd, file, offset, n);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : sent;
+    return s->ops->sendfile(s, file, offset, n);
 }
 
 void stream_shutdown_write(struct stream *s)
 {
-    shutdown(s->fd, SHUT_WR);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
+    s->ops->shutdown_write(s);
 }
 
 void stream_close(struct stream *s)
 {
-    uv_close((uv_handle_t *)&s->poll, on_closed);
-    close(s->fd);
-    s->fd = -1;
+    s->ops->close(s, false);
 }
 
 void stream_reset(struct stream *s)
 {
-    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    stream_close(s);
+    s->ops->close(s, true);
 }
 
 int stream_fd(const struct stream *s)
@@ -142,5 +183,5 @@ int stream_fd(const struct stream *s)
 
 uv_loop_t *stream_loop(const struct stream *s)
 {
-    return s->poll.loop;
+    return s->loop;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A non-blocking byte stream on a socket, watched by a libuv loop.
+/* A non-blocking byte stream, watched by a libuv loop.
  *
  * The owner asks to be told of readiness, and reads, writes, sends files itself, with no buffer in
- * between: back-pressure is not reading. Plain sockets here; TLS is another implementation of the
- * same operations. Single-threaded: all calls from the loop's thread. */
+ * between: back-pressure is not reading. A plain socket (stream.c), TLS (tls.h) and one stream of an
+ * HTTP/2 connection (h2.h) are implementations. Single-threaded: all calls from the loop's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,5 +40,6 @@ void stream_shutdown_write(struct stream *s);
 void stream_close(struct stream *s);
 /* The same, but the peer sees a broken connection (TCP reset) instead of an orderly end. */
 void stream_reset(struct stream *s);
+/* Of the socket below, -1 for a stream of HTTP/2. */
 int stream_fd(const struct stream *s);
 uv_loop_t *stream_loop(const struct stream *s);

@@ -49,6 +49,9 @@ static const struct option table[] = {
      "private range that sandboxes may reach, up to 16 times (default: none)"},
     {"domain", TEXT, AT(domain), NULL, "NAME[:PORT]",
      "what names of sandbox ports end in (default: sbx.localhost and the port)"},
+    {"tls-cert", PATH, AT(tls_certificate), NULL, "FILE",
+     "certificate with its chain, PEM: TLS on the same port, HTTP/2 with it; read again on change"},
+    {"tls-key", PATH, AT(tls_key), NULL, "FILE", "its key; readable by the server's user"},
     {"user", TEXT, AT(user), NULL, "NAME|UID",
      "whom the server runs as (default: carrel if there is such a user, else 64991)"},
     {"memory-mb", NUMBER, AT(memory_mb), "2048", "MB", "memory of a sandbox", 16, 1 << 24},
@@ -351,6 +354,8 @@ static int load_arguments(struct config *config, int argc, char **argv, bool onl
 /* sun_path holds 108 bytes, and sandbox sockets live at <run>/<id>/agent.sock. */
 static int check(const struct config *config, struct err *err)
 {
+    if (!config->tls_certificate != !config->tls_key)
+        return err_set(err, ERR_INVALID, 0, "tls-cert and tls-key: one without the other");
     char host[256], port[8];
     if (strlen(config->run) > 107 - sizeof "/i0123456789abcdefghi/agent.sock")
         return err_set(err, ERR_INVALID, 0, "run: \"%s\" is too long for the sockets in it",

@@ -33,6 +33,7 @@ struct config {
     char *opened[CONFIG_OPENED_MAX]; /* ADDR/LENGTH, each valid */
     size_t opened_count;
     char *domain; /* what sandbox host names end in, NULL: sbx.localhost and the port */
+    char *tls_certificate, *tls_key; /* PEM files, both or neither: TLS on the listener too */
     char *user;   /* the server's user, name or number; NULL: see CONFIG_DEFAULT_UID */
     uint64_t memory_mb;
     uint64_t cpu_millis; /* thousandths of a CPU */

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "http/edge.h"
 #include "http/loop.h"
 #include "http/server.h"
 #include "server/api.h"
@@ -93,6 +94,14 @@ void server_print_exports(FILE *out, const char *key, const char *url)
     fflush(out);
 }
 
+void server_print_domain(FILE *out, const char *key, const char *domain)
+{
+    if (key)
+        fprintf(out, "export E2B_API_KEY=%s\n", key);
+    fprintf(out, "export E2B_DOMAIN=%s\n", domain);
+    fflush(out);
+}
+
 /* ---- requests ---- */
 
 static void on_request(struct http_exchange *x, void *arg)
@@ -125,7 +134,10 @@ static void announce(struct server *server)
     char key[KEY_SIZE];
     _cleanup_free_ char *dir = server_state_dir(server->config);
     bool known = key_read_first(dir, key, NULL) == 0;
-    server_print_exports(stdout, known ? key : NULL, server->url);
+    if (server->edge && server->config->domain)
+        server_print_domain(stdout, known ? key : NULL, server->config->domain);
+    else
+        server_print_exports(stdout, known ? key : NULL, server->url);
     explicit_bzero(key, sizeof key);
 }
 
@@ -136,6 +148,7 @@ static void open_http(struct server *server)
     struct http_server_options options = {
         .handler = on_request,
         .arg = server,
+        .edge = server->edge,
         .idle_ns = IDLE_LIMIT,
         .head_ns = HEAD_LIMIT,
         .max_connections = raise_descriptors(),
@@ -290,6 +303,18 @@ static void read_host(struct server *server)
                  server_port(server->listen_fd));
 }
 
+static int open_edge(struct server *server, struct err *err)
+{
+    struct tls_context *tls;
+    const struct config *config = server->config;
+    if (!config->tls_certificate)
+        return 0;
+    int rc = tls_context_open(config->tls_certificate, config->tls_key, &tls, err);
+    if (rc == 0)
+        server->edge = http_edge_open(tls, HEAD_LIMIT);
+    return rc;
+}
+
 static int open_store(struct server *server, struct err *err)
 {
     _cleanup_free_ char *dir = server_state_dir(server->config);
@@ -336,6 +361,7 @@ static void close_all(struct server *server)
         ;
     if (uv_loop_close(&server->loop) != 0)
         log_debug("loop not empty at the end", "handles=1");
+    http_edge_close(server->edge);
     key_ring_free(server->keys);
     store_close(server->store);
     free(server->launcher_path);
@@ -361,7 +387,7 @@ int server_main(const struct config *config, const struct server_start *start)
     server->launcher_path = path_join(config->run, "launcher.sock");
     read_host(server);
     server_url(server->listen_fd, server->url, sizeof server->url);
-    if (open_store(server, &err) < 0) {
+    if (open_edge(server, &err) < 0 || open_store(server, &err) < 0) {
         log_error("cannot start", "error=\"%s\"", err.message);
         status = err_exit_status(err.code);
     }

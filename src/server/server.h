@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "server/config.h"
 
+struct http_edge;
 struct http_server;
 struct key_ring;
 struct launcher_link;
@@ -28,6 +29,7 @@ struct server {
     struct pool *pool;
     struct sampler *sampler;
     struct http_server *http;
+    struct http_edge *edge; /* NULL without TLS */
     int listen_fd; /* until http takes it */
     int ready_fd;  /* -1: none, or told already */
     bool announce; /* print the export lines once ready */
@@ -37,7 +39,7 @@ struct server {
     bool ca_in_force;     /* sandboxes get a CA bundle */
     char *launcher_path;
     char domain[256];      /* of sandbox host names, as the API reports it */
-    char url[300];         /* http://host:port as a client on this machine reaches it */
+    char url[300];         /* scheme://host:port as a client on this machine reaches it */
     uint64_t disk_total;   /* bytes, reported when sandboxes have no disk limit */
     uint64_t memory_total; /* bytes of the host, the same */
     uv_signal_t signals[2];
@@ -64,3 +66,5 @@ int server_port(int listen_fd);
 char *server_state_dir(const struct config *config);
 /* The three lines a user pastes. Without a key only the two URLs. */
 void server_print_exports(FILE *out, const char *key, const char *url);
+/* The same for a server with TLS and a domain: the SDKs make all URLs of it. */
+void server_print_domain(FILE *out, const char *key, const char *domain);

@@ -88,6 +88,9 @@ class Server:
                 if len(words) == 2 and words[0] == "export" and "=" in words[1]:
                     name, value = words[1].split("=", 1)
                     self.env[name] = value
+                    if name == "E2B_DOMAIN":  # for tests, the URLs of this machine do too
+                        url = (self.run / "url").read_text().strip()
+                        self.env.update(E2B_API_URL=url, E2B_SANDBOX_URL=url)
                     if all(v in self.env for v in VARIABLES):
                         ready.set()
             ready.set()
