@@ -66,6 +66,8 @@ enum box_mount_kind {
 
 /* Paths are as the zygote sees them; the sandbox's root-to-be is BOX_ROOT. */
 #define BOX_ROOT "/root"
+/* MS_* of the zygote's own root, and so of what is bound from there. */
+#define BOX_ZYGOTE_FLAGS (MS_RDONLY | MS_NOSUID | MS_NOEXEC)
 
 struct box_mount {
     uint32_t kind;   /* enum box_mount_kind */

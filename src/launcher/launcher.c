@@ -111,14 +111,10 @@ static void on_created(void *arg, struct box *box, const struct err *err)
     struct waiter *waiter = box_owner(box);
     struct launcher_reply reply = reply_to(LAUNCHER_CREATE, waiter->serial, box_id(box));
     long long us = (clock_mono_ns() - waiter->since) / 1000;
-    if (err) {
+    if (err)
         set_error(&reply, err);
-        log_warning("sandbox not made", "id=%s us=%lld error=\"%s\"", box_id(box), us,
-                    err->message);
-    } else {
+    else
         reply.pid = box_pid(box);
-        log_info("sandbox made", "id=%s pid=%d us=%lld", box_id(box), reply.pid, us);
-    }
     /* Once more, since a relay that came back while it was being made has not heard of it. */
     if (err)
         tell_relay_gone(l, box);
@@ -127,6 +123,11 @@ static void on_created(void *arg, struct box *box, const struct err *err)
     if (waiter->generation == l->server.generation)
         server_link_send(&l->server, &reply);
     free(waiter);
+    if (err)
+        log_warning("sandbox not made", "id=%s us=%lld error=\"%s\"", box_id(box), us,
+                    err->message);
+    else
+        log_info("sandbox made", "id=%s pid=%d us=%lld", box_id(box), reply.pid, us);
 }
 
 /* Answers those who asked for the end of id. False if the present server was not among them. */

@@ -27,6 +27,7 @@ enum {
 #define CREATE_TIMEOUT  (60 * CLOCK_S)
 #define DESTROY_TIMEOUT (30 * CLOCK_S)
 #define FREEZE_TIMEOUT  (20 * CLOCK_S)
+#define SLOW_CREATION   (CLOCK_S / 10)
 enum { AGENT_TIMEOUT_MS = 3000 };
 
 static void on_end_of_life(uv_timer_t *timer);
@@ -189,10 +190,6 @@ static bool save(struct sandbox *sb)
     struct err err;
     sb->life_started = sb->started = clock_wall_ns();
     sb->end = sandbox_end_after(sb, sb->timeout);
-    if (LIST_EMPTY(&sb->waits)) {
-        sandbox_kill(sb, "its client has gone");
-        return false;
-    }
     if (sandbox_record_save(sb, &err) < 0) {
         log_error("sandbox not saved", "id=%s error=\"%s\"", sb->id, err.message);
         settle(sb, &err);
@@ -202,13 +199,20 @@ static bool save(struct sandbox *sb)
     return true;
 }
 
+static void unsave(struct sandbox *sb)
+{
+    struct err err;
+    if (store_delete_sandbox(sb->server->store, sb->id, &err) < 0)
+        log_error("sandbox not deleted", "id=%s error=\"%s\"", sb->id, err.message);
+}
+
 static void begin(struct sandbox *sb)
 {
     sb->state = SANDBOX_RUNNING;
     arm(sb);
+    settle(sb, NULL);
     log_info("sandbox created", "id=%s template=%s timeout=%lld", sb->id, sb->template_name,
              (long long)sb->timeout);
-    settle(sb, NULL);
 }
 
 /* ---- creation: out of the pool ---- */
@@ -296,12 +300,16 @@ static void on_created(const struct launcher_reply *reply, void *arg)
         /* After a loss of the launcher nobody knows what exists of it. */
         if (reply->code == ERR_UNAVAILABLE || reply->code == ERR_TIMEOUT)
             sandbox_list_destroy_stray(sb->server->sandboxes, sb->id);
+        if (!sb->shelf)
+            unsave(sb);
         leave(sb, &err);
         return;
     }
     if (sb->shelf)
         greet(sb);
-    else if (save(sb))
+    else if (LIST_EMPTY(&sb->waits))
+        sandbox_kill(sb, "its client has gone");
+    else if (clock_wall_ns() - sb->started < SLOW_CREATION || save(sb))
         begin(sb);
 }
 
@@ -323,6 +331,10 @@ void sandbox_start(struct sandbox *sb, const struct network *network, struct str
     sandbox_list_add(sb->server->sandboxes, sb);
     launcher_link_call(sb->server->link, &request, buf_str(&body), CREATE_TIMEOUT, on_created, sb);
     buf_done(&body);
+    /* The row is written while the launcher works. After a crash in between it is a sandbox whose
+     * client has not heard of it, or one without a box. */
+    if (!sb->shelf)
+        (void)save(sb);
 }
 
 /* ---- end ---- */
@@ -361,8 +373,7 @@ void sandbox_kill(struct sandbox *sb, const char *reason)
     if (sb->shelf)
         pool_lost(sb, NULL);
     launcher_link_forget(sb->server->link, sb);
-    if (store_delete_sandbox(sb->server->store, sb->id, &err) < 0)
-        log_error("sandbox not deleted", "id=%s error=\"%s\"", sb->id, err.message);
+    unsave(sb);
     proxy_cut_all(sb);
     if (!LIST_EMPTY(&sb->waits)) {
         err_set(&err, ERR_NOT_FOUND, 0, "the sandbox was killed");

@@ -100,7 +100,7 @@ static void make_root(void)
         die("make directories");
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         die("pivot_root");
-    if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_RDONLY, NULL) < 0)
+    if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | BOX_ZYGOTE_FLAGS, NULL) < 0)
         die("read-only root");
     umask(022);
 }

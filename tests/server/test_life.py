@@ -9,13 +9,29 @@ import threading
 import pytest
 
 from conftest import DRIVER, eventually
-from fakes import CREATE, DESTROY, ERR_INTERNAL, FREEZE, LIST, echo
+from fakes import CREATE, DESTROY, ERR_EXHAUSTED, ERR_INTERNAL, FREEZE, LIST, echo
 
 NOT_FOUND = "The sandbox was not found"
 
 
 def ids(server):
     return {s["sandboxID"] for s in server.api("GET", "/v2/sandboxes").json}
+
+
+def rows(server):
+    with sqlite3.connect(server.state + "/server/carrel.db") as db:
+        found = {row[0] for row in db.execute("SELECT id FROM sandboxes")}
+    db.close()
+    return found
+
+
+def test_creation_that_fails_leaves_nothing(server):
+    before = rows(server)
+    server.launcher.override[CREATE] = lambda call: {"code": ERR_EXHAUSTED, "message": "no room"}
+    reply = server.api("POST", "/v2/sandboxes", {"templateID": "base"})
+    server.launcher.override.clear()
+    assert reply.status >= 400 and "no room" in reply.message
+    assert rows(server) == before
 
 
 def test_client_that_goes_away_during_creation(server):
@@ -136,6 +152,32 @@ def test_launcher_dies_during_a_creation(fresh):
 
 
 # ---- server -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_server_dies_during_a_creation(fresh, made):
+    """Written down by then: what was made is kept, what was not is forgotten."""
+    server = fresh()
+    launcher = server.launcher
+    held = []
+    launcher.override[CREATE] = lambda call: held.append(call)
+    stream = server.stream()
+    stream.sock.sendall(b"POST /v2/sandboxes HTTP/1.1\r\nHost: x\r\nX-API-KEY: " + server.key.encode() +
+                        b"\r\nContent-Length: 21\r\n\r\n{\"templateID\":\"base\"}")
+    launcher.wait(lambda: held)
+    name = held[0].id
+    eventually(lambda: name in rows(server))
+    server.stop(signal.SIGKILL)
+    stream.sock.close()
+    launcher.override.clear()
+    if made:
+        launcher.add_box(name)
+    server.start()
+    if made:
+        eventually(lambda: ids(server) == {name})
+    else:
+        launcher.wait_call(DESTROY, name)
+        eventually(lambda: not ids(server) and name not in rows(server))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

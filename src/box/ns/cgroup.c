@@ -23,7 +23,8 @@
 struct cgroup_host {
     struct cgroup_layout layout;
     char parent[64];
-    int fds[BOX_CGROUPS_MAX]; /* the parent group in each hierarchy */
+    int fds[BOX_CGROUPS_MAX];    /* the parent group in each hierarchy */
+    int rescue[BOX_CGROUPS_MAX]; /* the doors of CGROUP_RESCUE, -1 where there is none */
 };
 
 const struct cgroup_layout *cgroup_host_layout(const struct cgroup_host *host)
@@ -175,9 +176,14 @@ static int open_parent(struct cgroup_host *host, size_t i, struct err *err)
             return rc;
     }
     int rc = make_shared(fd, h, err);
-    if (rc == 0)
-        host->fds[i] = TAKE_FD(fd);
-    return rc;
+    if (rc < 0)
+        return rc;
+    host->fds[i] = TAKE_FD(fd);
+    if (!has_limits(h))
+        return 0;
+    const char *door = h->v2 ? CGROUP_RESCUE "/cgroup.procs" : CGROUP_RESCUE "/tasks";
+    host->rescue[i] = openat(host->fds[i], door, O_WRONLY | O_CLOEXEC);
+    return host->rescue[i] < 0 ? err_os(err, errno, "cgroup: open %s", door) : 0;
 }
 
 int cgroup_host_open(const char *parent, struct cgroup_host **ret, struct err *err)
@@ -189,7 +195,7 @@ int cgroup_host_open(const char *parent, struct cgroup_host **ret, struct err *e
         return err_os(err, -rc, "read /proc/self/mountinfo");
     struct cgroup_host *host = xcalloc(1, sizeof *host);
     for (size_t i = 0; i < BOX_CGROUPS_MAX; i++)
-        host->fds[i] = -1;
+        host->fds[i] = host->rescue[i] = -1;
     snprintf(host->parent, sizeof host->parent, "%s", parent);
     /* First without v2's controllers, to learn where v2 is mounted. */
     const struct str text = {mountinfo, len};
@@ -228,6 +234,7 @@ void cgroup_host_close(struct cgroup_host *host, bool remove)
             rmdir(path);
         }
         fd_closep(&host->fds[i]);
+        fd_closep(&host->rescue[i]);
     }
     free(host);
 }
@@ -252,8 +259,7 @@ static int open_doors(const struct cgroup_host *host, size_t i, int dir, struct 
         if (*door < 0)
             return -errno;
         int *rescue = &fds->rescue[door - fds->join];
-        *rescue = openat(host->fds[i],
-                         h->v2 ? CGROUP_RESCUE "/cgroup.procs" : CGROUP_RESCUE "/tasks", flags);
+        *rescue = fcntl(host->rescue[i], F_DUPFD_CLOEXEC, 0);
         if (*rescue < 0)
             return -errno;
     } else if (!h->v2) {
@@ -295,7 +301,16 @@ static int make_in(const struct cgroup_host *host, size_t i, const char *id,
     return rc < 0 ? err_os(err, -rc, "cgroup: open the doors of %s", id) : 0;
 }
 
-static void close_fds(struct cgroup_fds *fds)
+void cgroup_fds_init(struct cgroup_fds *fds)
+{
+    *fds = (struct cgroup_fds){
+        .directory = -1, .leave = -1, .memory = -1, .cpu = -1, .oom = -1, .pids = -1};
+    memset(fds->tasks, -1, sizeof fds->tasks);
+    memset(fds->join, -1, sizeof fds->join);
+    memset(fds->rescue, -1, sizeof fds->rescue);
+}
+
+void cgroup_fds_done(struct cgroup_fds *fds)
 {
     fd_closep(&fds->directory);
     fd_closep(&fds->leave);
@@ -311,8 +326,8 @@ static void close_fds(struct cgroup_fds *fds)
         fd_closep(&fds->rescue[i]);
 }
 
-int cgroup_make(const struct cgroup_host *host, const char *id, const struct box_limits *limits,
-                struct cgroup_fds *ret, struct err *err)
+int cgroup_prepare(const struct cgroup_host *host, const char *name,
+                   const struct box_limits *limits, struct cgroup_fds *fds, struct err *err)
 {
     unsigned wanted = (limits->memory_bytes ? CGROUP_MEMORY : 0) |
                       (limits->cpu_millis ? CGROUP_CPU : 0) | (limits->pids ? CGROUP_PIDS : 0);
@@ -324,20 +339,25 @@ int cgroup_make(const struct cgroup_host *host, const char *id, const struct box
                        wanted & ~have & CGROUP_MEMORY ? "memory"
                        : wanted & ~have & CGROUP_CPU  ? "cpu"
                                                       : "pids");
-    struct cgroup_fds fds = {
-        .directory = -1, .leave = -1, .memory = -1, .cpu = -1, .oom = -1, .pids = -1};
-    memset(fds.tasks, -1, sizeof fds.tasks);
-    memset(fds.join, -1, sizeof fds.join);
-    memset(fds.rescue, -1, sizeof fds.rescue);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < host->layout.count; i++)
-        rc = make_in(host, i, id, limits, &fds, err);
-    if (rc < 0) {
-        close_fds(&fds);
-        return rc;
+        if (!host->layout.hierarchies[i].v2)
+            rc = make_in(host, i, name, limits, fds, err);
+    return rc;
+}
+
+int cgroup_place(const struct cgroup_host *host, const char *name, const char *id,
+                 const struct box_limits *limits, struct cgroup_fds *fds, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < host->layout.count; i++) {
+        if (host->layout.hierarchies[i].v2)
+            rc = make_in(host, i, id, limits, fds, err);
+        else if (renameat(host->fds[i], name, host->fds[i], id) < 0)
+            rc = err_os(err, errno, "cgroup: name %s/%s/%s", host->layout.hierarchies[i].mount,
+                        host->parent, id);
     }
-    *ret = fds;
-    return 0;
+    return rc;
 }
 
 /* Reads a file of the sandbox's group into text; false if that fails. */
@@ -581,7 +601,8 @@ int cgroup_remove(const struct cgroup_host *host, const char *id)
     return rc;
 }
 
-void cgroup_each(const struct cgroup_host *host, void (*each)(void *arg, const char *id), void *arg)
+static void each_group(const struct cgroup_host *host, bool (*wanted)(const char *name),
+                       void (*each)(void *arg, const char *name), void *arg)
 {
     for (size_t i = 0; i < host->layout.count; i++) {
         int fd = openat(host->fds[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -591,8 +612,29 @@ void cgroup_each(const struct cgroup_host *host, void (*each)(void *arg, const c
             continue;
         }
         for (struct dirent *entry; (entry = readdir(dir));)
-            if (entry->d_type == DT_DIR && box_id_valid(entry->d_name))
+            if (entry->d_type == DT_DIR && wanted(entry->d_name))
                 each(arg, entry->d_name);
         closedir(dir);
     }
+}
+
+void cgroup_each(const struct cgroup_host *host, void (*each)(void *arg, const char *id), void *arg)
+{
+    each_group(host, box_id_valid, each, arg);
+}
+
+static bool is_kit(const char *name)
+{
+    return strncmp(name, CGROUP_KIT, strlen(CGROUP_KIT)) == 0;
+}
+
+static void remove_one(void *arg, const char *name)
+{
+    const struct cgroup_host *const *host = arg;
+    cgroup_remove(*host, name);
+}
+
+void cgroup_remove_kits(const struct cgroup_host *host)
+{
+    each_group(host, is_kit, remove_one, &host);
 }

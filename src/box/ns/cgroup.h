@@ -82,10 +82,22 @@ struct cgroup_fds {
     int pids;              /* processes, read-only */
 };
 
-/* Makes the groups of a sandbox and sets its limits. A limit whose controller this host does not
- * have is an error. On failure what was made stays, for cgroup_remove. */
-int cgroup_make(const struct cgroup_host *host, const char *id, const struct box_limits *limits,
-                struct cgroup_fds *ret, struct err *err);
+/* No descriptors. */
+void cgroup_fds_init(struct cgroup_fds *fds);
+void cgroup_fds_done(struct cgroup_fds *fds);
+
+/* Making the groups of a sandbox takes two steps, the first and longer of which does not need to
+ * know its id: groups of another name (CGROUP_KIT and more) with the limits, on v1. The second gives
+ * them the id, and makes those on v2, where groups cannot be renamed. A limit whose controller this
+ * host does not have is an error. On failure what was made stays, under one name or the other, for
+ * cgroup_remove. */
+#define CGROUP_KIT "_kit"
+int cgroup_prepare(const struct cgroup_host *host, const char *name,
+                   const struct box_limits *limits, struct cgroup_fds *fds, struct err *err);
+int cgroup_place(const struct cgroup_host *host, const char *name, const char *id,
+                 const struct box_limits *limits, struct cgroup_fds *fds, struct err *err);
+/* Removes the groups of all kits. */
+void cgroup_remove_kits(const struct cgroup_host *host);
 
 /* Whether freezing the group stops the agent too; else it must be told (agent/agent.h). */
 bool cgroup_freezes_agent(const struct cgroup_host *host);

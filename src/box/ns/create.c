@@ -33,10 +33,10 @@ static int place_socket(struct making *m, struct err *err)
     return kit_place_socket(m->kit, m->plan->id, err);
 }
 
-static int make_cgroups(struct making *m, struct err *err)
+static int place_cgroups(struct making *m, struct err *err)
 {
     struct cgroup_fds fds;
-    int rc = cgroup_make(m->host->cgroups, m->plan->id, &m->plan->limits, &fds, err);
+    int rc = kit_place_groups(m->kit, m->plan->id, &m->plan->limits, &fds, err);
     if (rc < 0)
         return rc;
     m->handles[BOX_HANDLE_MEMORY] = fds.memory;
@@ -98,7 +98,7 @@ static const struct {
     {"place directory", place_directory},
     {"place socket", place_socket},
     {"network policy", begin_network},
-    {"cgroups", make_cgroups},
+    {"cgroups", place_cgroups},
     {"mounts", make_mounts},
     {"zygote", ask_zygote},
 };

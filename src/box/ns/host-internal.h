@@ -88,6 +88,7 @@ struct box_host {
     struct kit *coming;    /* being made for nobody in particular, the first one first */
     size_t kits_ready, kits_coming, kits_awaited;
     uint64_t last_kit;
+    struct box_limits usual; /* those of the last creation: kits are made for them */
     int patience_fd; /* timer: when to make more */
     atomic_bool closing;
     struct zygote zygote;

@@ -57,9 +57,31 @@ static int check_target(const char *target)
     return 0;
 }
 
+static bool begins(const char *path, const char *prefix)
+{
+    return strncmp(path, prefix, strlen(prefix)) == 0;
+}
+
+/* Whether the target is the template's doing: not in the zygote's own root, and not in what has been
+ * mounted over the template before it. */
+static bool of_template(const char *target)
+{
+    return begins(target, BOX_ROOT "/") && !begins(target, BOX_ROOT "/proc/") &&
+           !begins(target, BOX_ROOT "/dev/");
+}
+
+static int bind_mount(const struct box_mount *m)
+{
+    if (mount(m->source, m->target, NULL, MS_BIND, NULL) < 0)
+        return -errno;
+    if (!begins(m->source, BOX_ROOT "/") && (m->flags & ~(uint64_t)BOX_ZYGOTE_FLAGS) == 0)
+        return 0; /* it has its source's */
+    return mount(NULL, m->target, NULL, MS_REMOUNT | MS_BIND | m->flags, NULL) < 0 ? -errno : 0;
+}
+
 static int do_mount(const struct box_mount *m, const int handles[BOX_HANDLES])
 {
-    int rc = check_target(m->target);
+    int rc = of_template(m->target) ? check_target(m->target) : 0;
     if (rc < 0)
         return rc;
     switch ((enum box_mount_kind)m->kind) {
@@ -73,9 +95,7 @@ static int do_mount(const struct box_mount *m, const int handles[BOX_HANDLES])
     case BOX_MOUNT_NEW:
         return mount(m->type, m->target, m->type, m->flags, m->options) < 0 ? -errno : 0;
     case BOX_MOUNT_BIND:
-        if (mount(m->source, m->target, NULL, MS_BIND, NULL) < 0)
-            return -errno;
-        return mount(NULL, m->target, NULL, MS_REMOUNT | MS_BIND | m->flags, NULL) < 0 ? -errno : 0;
+        return bind_mount(m);
     }
     return -EINVAL;
 }

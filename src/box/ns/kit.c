@@ -76,13 +76,19 @@ static int make_network(struct kit *kit, struct err *err)
     return net_host_sandbox(kit->host->net, kit->slot, kit->internet, &kit->netns, err);
 }
 
+static int make_groups(struct kit *kit, struct err *err)
+{
+    return cgroup_prepare(kit->host->cgroups, kit->group_name, &kit->limits, &kit->groups, err);
+}
+
 static const struct {
     const char *name;
     int (*run)(struct kit *kit, struct err *err);
 } steps[] = {{"directory", make_directory},
              {"socket", make_socket},
              {"user namespace", make_ids},
-             {"network", make_network}};
+             {"network", make_network},
+             {"cgroups", make_groups}};
 
 static void kit_run(struct worker_job *job)
 {
@@ -154,7 +160,10 @@ static struct kit *kit_new(struct box_host *host, bool internet, struct err *err
     kit->slot = (unsigned)slot;
     kit->internet = internet;
     kit->sock = kit->netns = -1;
+    kit->limits = host->usual;
+    cgroup_fds_init(&kit->groups);
     snprintf(kit->name, sizeof kit->name, "%llu", (unsigned long long)++host->last_kit);
+    snprintf(kit->group_name, sizeof kit->group_name, CGROUP_KIT "%s", kit->name);
     host->kits_coming++;
     return kit;
 }
@@ -254,12 +263,39 @@ int kit_place_socket(struct kit *kit, const char *id, struct err *err)
     return 0;
 }
 
+static bool same_groups(const struct box_limits *a, const struct box_limits *b)
+{
+    return a->memory_bytes == b->memory_bytes && a->cpu_millis == b->cpu_millis &&
+           a->pids == b->pids;
+}
+
+int kit_place_groups(struct kit *kit, const char *id, const struct box_limits *limits,
+                     struct cgroup_fds *ret, struct err *err)
+{
+    struct box_host *host = kit->host;
+    int rc = 0;
+    host->usual = *limits;
+    if (!same_groups(&kit->limits, limits)) {
+        cgroup_fds_done(&kit->groups);
+        cgroup_remove(host->cgroups, kit->group_name);
+        rc = cgroup_prepare(host->cgroups, kit->group_name, limits, &kit->groups, err);
+    }
+    if (rc == 0)
+        rc = cgroup_place(host->cgroups, kit->group_name, id, limits, &kit->groups, err);
+    if (rc < 0)
+        return rc;
+    *ret = kit->groups;
+    cgroup_fds_init(&kit->groups);
+    return 0;
+}
+
 /* ---- throwing away ---- */
 
 struct disposal {
     struct worker_job job;
     struct box_host *host;
     char name[sizeof((struct kit *)NULL)->name];
+    char group_name[sizeof((struct kit *)NULL)->group_name];
 };
 
 static void disposal_run(struct worker_job *job)
@@ -268,6 +304,7 @@ static void disposal_run(struct worker_job *job)
     /* What was placed is not here any more. What cannot be removed now is found at the next start. */
     remove_tree(d->host->ready_fd, d->name);
     remove_tree(d->host->run_ready_fd, d->name);
+    cgroup_remove(d->host->cgroups, d->group_name);
 }
 
 static void disposal_done(struct worker_job *job)
@@ -282,6 +319,7 @@ void kit_discard(struct kit *kit, bool with_slot)
     struct box_host *host = kit->host;
     fd_closep(&kit->sock);
     fd_closep(&kit->netns);
+    cgroup_fds_done(&kit->groups);
     if (with_slot) {
         net_host_release(host->net, kit->slot);
         uidslots_release(host->slots, kit->slot);
@@ -290,6 +328,7 @@ void kit_discard(struct kit *kit, bool with_slot)
     d->job = (struct worker_job){disposal_run, disposal_done, NULL};
     d->host = host;
     memcpy(d->name, kit->name, sizeof d->name);
+    memcpy(d->group_name, kit->group_name, sizeof d->group_name);
     worker_add(host->worker, &d->job);
     free(kit);
 }
@@ -320,6 +359,7 @@ int kits_open(struct box_host *host, struct err *err)
         rc = empty(host->run_ready_fd, "the run directory's .ready/", err);
     if (rc < 0)
         return rc;
+    cgroup_remove_kits(host->cgroups);
     host->maker = worker_new();
     if (!host->maker)
         return err_os(err, errno, "start the kits' thread");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kits: what a sandbox needs of the host and what does not depend on which sandbox it will be, made
- * in advance: directories, listening socket, user namespace of the slot, network. Making that takes
- * longer than all the rest of a creation, and its time depends on what else the kernel is doing.
+ * in advance: directories, listening socket, user namespace of the slot, network, control groups.
+ * Making that takes longer than all the rest of a creation, and its time depends on what else the
+ * kernel is doing.
  *
  * A kit is used once or thrown away. It is in no sandbox's directory, so that a launcher which finds
  * one at its start knows it for what it is. */
@@ -11,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "box/ns/cgroup.h"
 #include "box/worker.h"
 
 struct box_host;
@@ -23,10 +25,13 @@ struct kit {
     struct making *making; /* who waits for it; NULL: nobody yet */
     unsigned slot;
     bool internet;
-    int sock;       /* listening on agent.sock in its run directory */
-    int netns;      /* network namespace */
-    char name[24];  /* of its directories, below host->ready_fd and host->run_ready_fd */
-    struct err err; /* code ERR_OK: it is whole */
+    int sock;  /* listening on agent.sock in its run directory */
+    int netns; /* network namespace */
+    struct box_limits limits;
+    struct cgroup_fds groups;
+    char name[24];       /* of its directories, below host->ready_fd and host->run_ready_fd */
+    char group_name[32]; /* of its groups */
+    struct err err;      /* code ERR_OK: it is whole */
 };
 
 /* Makes the places for kits, and throws away what a launcher that died left in them. */
@@ -48,3 +53,6 @@ void kits_timer(struct box_host *host);
  * *ret_dir is the sandbox directory, the caller's. */
 int kit_place_directory(struct kit *kit, const char *id, int *ret_dir, struct err *err);
 int kit_place_socket(struct kit *kit, const char *id, struct err *err);
+/* Gives its groups the id and *ret, which is the caller's; made anew if the limits are others. */
+int kit_place_groups(struct kit *kit, const char *id, const struct box_limits *limits,
+                     struct cgroup_fds *ret, struct err *err);

@@ -20,6 +20,7 @@ static const struct {
     {"kit", "socket"},
     {"kit", "user namespace"},
     {"kit", "network"},
+    {"kit", "cgroups"},
     /* box/ns/create.c */
     {"launcher", "place directory"},
     {"launcher", "place socket"},
