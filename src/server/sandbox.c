@@ -294,7 +294,9 @@ static void on_created(const struct launcher_reply *reply, void *arg)
         return;
     }
     if (reply->code != ERR_OK) {
-        err_set(&err, reply->code, reply->os, "creating the sandbox: %s", reply->message);
+        /* What the host's system calls say is about the host, not about what was asked for. */
+        enum err_code code = reply->os ? ERR_UNAVAILABLE : reply->code;
+        err_set(&err, code, 0, "creating the sandbox: %s", reply->message);
         log_error("sandbox not created", "id=%s template=%s error=\"%s\"", sb->id,
                   sb->template_name, err.message);
         /* After a loss of the launcher nobody knows what exists of it. */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control API: keys, routes, creation, exact codes and shapes (protocol.md 2, 12)."""
+import errno
 import json
 import re
 import subprocess
@@ -7,7 +8,7 @@ import os
 
 import pytest
 
-from fakes import CREATE, DESTROY, ERR_EXHAUSTED, ERR_INTERNAL
+from fakes import CREATE, DESTROY, ERR_EXHAUSTED, ERR_INTERNAL, ERR_NOT_FOUND
 
 
 # ---- keys and routes ----------------------------------------------------------------------------
@@ -235,10 +236,11 @@ def test_cut_body_makes_nothing(server):
 def test_launcher_failures(server):
     launcher = server.launcher
     try:
-        launcher.override[CREATE] = lambda call: {
-            "code": ERR_INTERNAL, "os_error": 28, "message": "mount overlay on root"}
-        reply = server.api("POST", "/v2/sandboxes", {"templateID": "base"})
-        assert reply.status == 500 and "mount overlay on root" in reply.message
+        for code, number in (ERR_INTERNAL, errno.ENOSPC), (ERR_NOT_FOUND, errno.ENOENT):
+            launcher.override[CREATE] = lambda call: {
+                "code": code, "os_error": number, "message": "mount overlay on root"}
+            reply = server.api("POST", "/v2/sandboxes", {"templateID": "base"})
+            assert reply.status == 503 and reply.message.endswith("mount overlay on root")
         launcher.override[CREATE] = lambda call: {"code": ERR_EXHAUSTED, "message": "no free uid slot"}
         reply = server.api("POST", "/v2/sandboxes", {"templateID": "base"})
         assert reply.status == 503 and "no free uid slot" in reply.message
