@@ -90,6 +90,8 @@ CARREL_API void carrel_cancel(struct carrel_cancel *cancel);
 CARREL_API bool carrel_cancelled(const struct carrel_cancel *cancel);
 /* Makes it fresh again. */
 CARREL_API void carrel_cancel_reset(struct carrel_cancel *cancel);
+/* A descriptor that is readable once it is cancelled, for poll; it stays the library's. */
+CARREL_API int carrel_cancel_fd(const struct carrel_cancel *cancel);
 /* When no call uses it any more. NULL is fine. */
 CARREL_API void carrel_cancel_free(struct carrel_cancel *cancel);
 
@@ -408,8 +410,9 @@ struct carrel_command {
 };
 
 struct carrel_exit {
-    int code;        /* 0..255, or -1 when a signal ended it */
-    char status[64]; /* such as "exit status 1" or "signal: killed" */
+    int code;         /* 0..255, or -1 when a signal ended it */
+    int signal;       /* which, as in <signal.h>; 0: none, or none that is known here */
+    char status[160]; /* such as "exit status 1", "signal: killed", "out of memory: ..." */
 };
 
 struct carrel_result {

@@ -533,7 +533,8 @@ int process_signal(struct process *p, int signal_number, bool group, struct err 
     int rc = send_signal(p, signal_number, group);
     if (rc < 0)
         return err_set(err, ERR_INTERNAL, -rc, "signal process %d", (int)p->pid);
-    if (!p->ended) {
+    bool deadly = signal_number == SIGKILL || signal_number == SIGTERM;
+    if (!p->ended && deadly) {
         p->record->forsaken = true;
         process_settle(p);
     }

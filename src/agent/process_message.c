@@ -11,6 +11,7 @@
 enum {
     ENVS_MAX = 65536, /* the kernel takes fewer; a bound on our own work */
     CELLS_MAX = 65535,
+    SIGNAL_MAX = 31, /* two of them have names on the wire */
 };
 
 void process_config_done(struct process_config *config)
@@ -194,9 +195,9 @@ int process_signal_parse(const json_t *in, int *ret_signal, bool *ret_group, str
         rc = jsonx_bool(in, "group", ret_group, err);
     if (rc < 0)
         return rc;
-    if (number != SIGKILL && number != SIGTERM)
-        return err_set(err, ERR_UNIMPLEMENTED, 0, "signal %d: only SIGTERM and SIGKILL are sent",
-                       number);
+    if (number < 1 || number > SIGNAL_MAX)
+        return err_set(err, ERR_UNIMPLEMENTED, 0, "signal %d: only 1 to %d are sent", number,
+                       SIGNAL_MAX);
     *ret_signal = number;
     return 0;
 }

@@ -95,7 +95,7 @@ static void help(void)
         "first sandbox of a server.\n");
 }
 
-int command_create(int argc, char **argv)
+int command_dry_run(int argc, char **argv)
 {
     struct request r = {.id = "idryrun", .template_name = "base"};
     struct config config = {0};

@@ -42,6 +42,11 @@ void carrel_cancel_reset(struct carrel_cancel *cancel)
     (void)n;
 }
 
+int carrel_cancel_fd(const struct carrel_cancel *cancel)
+{
+    return cancel->fd;
+}
+
 void carrel_cancel_free(struct carrel_cancel *cancel)
 {
     if (!cancel)

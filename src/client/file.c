@@ -117,9 +117,9 @@ int carrel_file_write(struct carrel_sandbox *sandbox, const char *path, const vo
     return post(sandbox, target, &x, err);
 }
 
-static int write_sized(struct carrel_sandbox *sandbox, const char *path, carrel_source_fn *source,
-                       void *arg, int64_t size, const struct carrel_call *call,
-                       struct carrel_error *err)
+int file_write_sized(struct carrel_sandbox *sandbox, const char *path, carrel_source_fn *source,
+                     void *arg, int64_t size, const struct carrel_call *call,
+                     struct carrel_error *err)
 {
     _cleanup_free_ char *target = files_path(path, call);
     struct exchange x;
@@ -132,7 +132,7 @@ int carrel_file_write_from(struct carrel_sandbox *sandbox, const char *path,
                            carrel_source_fn *source, void *arg, const struct carrel_call *call,
                            struct carrel_error *err)
 {
-    return write_sized(sandbox, path, source, arg, -1, call, err);
+    return file_write_sized(sandbox, path, source, arg, -1, call, err);
 }
 
 /* ---- a descriptor as a source ---- */
@@ -186,7 +186,7 @@ int carrel_file_write_fd(struct carrel_sandbox *sandbox, const char *path, int f
 {
     struct fd_source from;
     fd_source_init(&from, fd, call);
-    int rc = write_sized(sandbox, path, fd_source_read, &from, from.size, call, err);
+    int rc = file_write_sized(sandbox, path, fd_source_read, &from, from.size, call, err);
     if (rc == -CARREL_CANCELED && from.error && from.error != EINTR)
         return error_os(err, from.error, "read what goes to %s", path);
     return rc;

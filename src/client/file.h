@@ -13,6 +13,16 @@ struct fd_source {
     int error;  /* errno of a read that failed */
 };
 
+/* carrel_file_write_from with a size that is known, or -1. */
+int file_write_sized(struct carrel_sandbox *sandbox, const char *path, carrel_source_fn *source,
+                     void *arg, int64_t size, const struct carrel_call *call,
+                     struct carrel_error *err);
+
+/* The absolute path that a path stands for, to be freed with free(), for programs in the sandbox, to
+ * whom ~ is a name like others. */
+int file_resolve(struct carrel_sandbox *sandbox, const char *path, const struct carrel_call *call,
+                 char **ret, struct carrel_error *err);
+
 void fd_source_init(struct fd_source *from, int fd, const struct carrel_call *call);
 /* A carrel_source_fn; arg is a struct fd_source. */
 ssize_t fd_source_read(void *arg, void *p, size_t n);

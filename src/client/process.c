@@ -322,7 +322,10 @@ int carrel_process_close_stdin(struct carrel_process *process, const struct carr
 int carrel_process_resize(struct carrel_process *process, unsigned columns, unsigned rows,
                           const struct carrel_call *call, struct carrel_error *err)
 {
-    return process_input_resize(process->sandbox, process->pid, columns, rows, call, err);
+    int rc = process_input_resize(process->sandbox, process->pid, columns, rows, call, err);
+    if (rc == 0)
+        process->terminal = true; /* no other process has a size */
+    return rc;
 }
 
 int carrel_process_signal(struct carrel_process *process, int number, bool group,

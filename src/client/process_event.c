@@ -2,6 +2,7 @@
 /* One event of a process's stream, read from its JSON. */
 #include "client/process_event.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,6 +46,28 @@ static bool take_number(struct str *rest, struct str name, uint64_t *ret)
     rest->p += name.len + digits.len + 1;
     rest->len -= name.len + digits.len + 1;
     return true;
+}
+
+/* The wire names signals as Go does, which is as libc does, but in lower case. */
+static int take_signal(const char *status)
+{
+    const struct str text = str_from(status), head = STR("signal: ");
+    for (int i = 1; i < NSIG && str_starts(text, head); i++) {
+        const char *name = sigdescr_np(i);
+        size_t n = name ? strlen(name) : 0;
+        if (n && strncasecmp(status + head.len, name, n) == 0 &&
+            (status[head.len + n] == '\0' || status[head.len + n] == ' '))
+            return i;
+    }
+    return 0;
+}
+
+static void take_end(const json_t *end, struct carrel_exit *ret)
+{
+    const char *status = fields_text(end, "status"), *error = fields_text(end, "error");
+    ret->code = (int)fields_integer(end, "exitCode");
+    ret->signal = take_signal(status);
+    snprintf(ret->status, sizeof ret->status, "%s", *error ? error : status);
 }
 
 /* The form of carrel's own agent. False: look at it as JSON. */
@@ -111,8 +134,7 @@ int process_event_parse(struct str text, struct buf *bytes, struct process_event
         ret->pid = (unsigned)fields_integer(start, "pid");
     } else if (end) {
         ret->kind = PROCESS_EVENT_END;
-        ret->exit.code = (int)fields_integer(end, "exitCode");
-        snprintf(ret->exit.status, sizeof ret->exit.status, "%s", fields_text(end, "status"));
+        take_end(end, &ret->exit);
     }
     json_decref(message);
     return rc;

@@ -243,13 +243,23 @@ def test_terminate_can_be_caught(agent):
     assert out["stdout"] == b"caught\n" and end["exitCode"] == 7
 
 
-@pytest.mark.parametrize("number", ["SIGNAL_UNSPECIFIED", 0, 1, 19])
-def test_other_signals_are_not_sent(agent, number):
+@pytest.mark.parametrize("number", ["SIGNAL_UNSPECIFIED", 0, 32, 64, -1])
+def test_what_is_no_signal_is_not_sent(agent, number):
     stream = agent.start("/bin/cat", stdin=True)
     refused(lambda: agent.signal(stream.pid, number), "unimplemented")
     refused(lambda: agent.signal(stream.pid, "SIGHUP"), "invalid_argument")
     agent.signal(stream.pid, 9)
     stream.finish()
+
+
+def test_other_signals_go_by_number(agent):
+    stream = agent.sh("trap 'echo caught' INT; trap 'exit 5' USR1; echo ready; "
+                      "while :; do read x; done", stdin=True)  # fmt: skip
+    stream.until(b"ready\n")
+    agent.signal(stream.pid, 2)
+    stream.until(b"caught\n")
+    agent.signal(stream.pid, 10)
+    assert stream.finish()[1]["exitCode"] == 5
 
 
 def test_a_child_that_holds_the_pipe_delays_the_end(agent, tmp_path):

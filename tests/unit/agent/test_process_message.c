@@ -78,7 +78,8 @@ static void signals(void **state)
         {"{\"signal\":\"SIGNAL_SIGKILL\"}", 0, 9},
         {"{\"signal\":15}", 0, 15},
         {"{}", -ENOSYS, 0},
-        {"{\"signal\":1}", -ENOSYS, 0},
+        {"{\"signal\":1}", 0, 1},
+        {"{\"signal\":32}", -ENOSYS, 0},
         {"{\"signal\":\"SIGHUP\"}", -EINVAL, 0},
         {"{\"signal\":\"SIGNAL_UNSPECIFIED\"}", -ENOSYS, 0},
     };
