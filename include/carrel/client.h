@@ -149,13 +149,14 @@ CARREL_API int carrel_client_request(struct carrel_client *client, const char *m
 struct carrel_sandbox;
 
 struct carrel_sandbox_options {
-    const char *template_name;           /* "base" */
-    int64_t timeout_s;                   /* life from now on: 300 */
-    const struct carrel_pair *metadata;  /* shown in lists. "name" is what carrel_sandbox_find finds */
-    const struct carrel_pair *envs;      /* environment of every process in it */
-    bool no_internet;                    /* no connections to the outside */
-    bool pause_at_end;                   /* at the end of its life: paused instead of killed */
-    bool wake_on_traffic;                /* with pause_at_end: traffic wakes it */
+    const char *template_name; /* "base" */
+    int64_t timeout_s;         /* life from now on: 300 */
+    const struct carrel_pair
+        *metadata;                  /* shown in lists. "name" is what carrel_sandbox_find finds */
+    const struct carrel_pair *envs; /* environment of every process in it */
+    bool no_internet;               /* no connections to the outside */
+    bool pause_at_end;              /* at the end of its life: paused instead of killed */
+    bool wake_on_traffic;           /* with pause_at_end: traffic wakes it */
 };
 
 /* Makes one. Free the handle with carrel_sandbox_free. CARREL_NOT_FOUND: no such template. */
@@ -201,7 +202,7 @@ CARREL_API char *carrel_sandbox_url(const struct carrel_sandbox *sandbox, unsign
 struct carrel_sandbox_info {
     const char *id;
     const char *template_id;
-    const char *name; /* metadata "name", or "" */
+    const char *name;  /* metadata "name", or "" */
     const char *state; /* "running" or "paused" */
     int64_t started_ms;
     int64_t end_ms;
@@ -221,7 +222,7 @@ struct carrel_sandbox_filter {
     const struct carrel_pair *metadata; /* all of these */
     const char *state;                  /* "running" or "paused"; NULL: both */
     const char *template_name;
-    size_t max;                         /* 0: all */
+    size_t max; /* 0: all */
 };
 
 /* The newest first. Empty with carrel_sandbox_list_done. */
@@ -287,11 +288,11 @@ enum carrel_file_type {
 struct carrel_entry {
     const char *name; /* bytes that are no UTF-8 are shown as U+FFFD */
     const char *path;
-    const char *link; /* where a symbolic link leads in the end; NULL: it is none */
+    const char *link;           /* where a symbolic link leads in the end; NULL: it is none */
     enum carrel_file_type type; /* of a link: what it leads to */
     int64_t size;
-    unsigned mode;              /* permission bits */
-    const char *permissions;    /* such as "-rw-r--r--" */
+    unsigned mode;           /* permission bits */
+    const char *permissions; /* such as "-rw-r--r--" */
     const char *owner;
     const char *group;
     int64_t modified_ms;
@@ -406,7 +407,8 @@ struct carrel_command {
     bool forget_output;
     carrel_output_fn *on_output; /* carrel_run: called instead of collecting */
     void *arg;
-    size_t max_output; /* carrel_run: bytes collected of each stream; more is CARREL_LIMIT. 0: 64 MiB */
+    size_t
+        max_output; /* carrel_run: bytes collected of each stream; more is CARREL_LIMIT. 0: 64 MiB */
 };
 
 struct carrel_exit {
@@ -457,8 +459,8 @@ struct carrel_output {
     enum carrel_stream stream;
     const char *bytes; /* until the next call */
     size_t len;
-    uint64_t offset;   /* of the first byte in all output of the process */
-    uint64_t missed;   /* bytes right before these that the sandbox could not hold */
+    uint64_t offset; /* of the first byte in all output of the process */
+    uint64_t missed; /* bytes right before these that the sandbox could not hold */
 };
 
 /* Waits up to timeout_ms (less than 0: as long as it takes) for output: 1 and *ret; or 0 at the end
@@ -530,9 +532,9 @@ struct carrel_code_options {
 struct carrel_execution {
     char *out; /* what it printed; "" if nothing */
     char *err;
-    char *results;     /* a JSON array of all results */
-    char *text;        /* of the last expression's value, or NULL */
-    char *error_name;  /* of an exception, such as "ValueError"; NULL: there was none */
+    char *results;    /* a JSON array of all results */
+    char *text;       /* of the last expression's value, or NULL */
+    char *error_name; /* of an exception, such as "ValueError"; NULL: there was none */
     char *error_value;
     char *traceback;
     int64_t count; /* number of the execution in its context */

@@ -81,8 +81,7 @@ static int check_count(const struct arguments *a, struct err *err)
     if (n < a->command->least)
         return err_set(err, ERR_INVALID, 0, "something is missing");
     if (a->command->most >= 0 && n > a->command->most)
-        return err_set(err, ERR_INVALID, 0, "\"%s\" is too much",
-                       a->operands[a->command->most]);
+        return err_set(err, ERR_INVALID, 0, "\"%s\" is too much", a->operands[a->command->most]);
     return 0;
 }
 

@@ -11,7 +11,7 @@ struct arguments {
     struct argument {
         const struct command_option *option;
         const char *value; /* "" for a flag */
-    } *given;
+    } * given;
     size_t given_count;
     const char **operands; /* ends with NULL */
     size_t operand_count;

@@ -41,11 +41,11 @@ static void catch_signals(const struct command *command)
 static int status_of(enum carrel_code code)
 {
     static const int statuses[] = {
-        [CARREL_OK] = 0,           [CARREL_INVALID] = 2,      [CARREL_UNAUTHENTICATED] = 77,
-        [CARREL_DENIED] = 77,      [CARREL_NOT_FOUND] = 66,   [CARREL_EXISTS] = 73,
-        [CARREL_CONFLICT] = 75,    [CARREL_LIMIT] = 75,       [CARREL_NO_SPACE] = 74,
-        [CARREL_UNSUPPORTED] = 69, [CARREL_GONE] = 69,        [CARREL_UNREACHABLE] = 69,
-        [CARREL_CUT] = 69,         [CARREL_TIMEOUT] = 75,     [CARREL_CANCELED] = 130,
+        [CARREL_OK] = 0,           [CARREL_INVALID] = 2,    [CARREL_UNAUTHENTICATED] = 77,
+        [CARREL_DENIED] = 77,      [CARREL_NOT_FOUND] = 66, [CARREL_EXISTS] = 73,
+        [CARREL_CONFLICT] = 75,    [CARREL_LIMIT] = 75,     [CARREL_NO_SPACE] = 74,
+        [CARREL_UNSUPPORTED] = 69, [CARREL_GONE] = 69,      [CARREL_UNREACHABLE] = 69,
+        [CARREL_CUT] = 69,         [CARREL_TIMEOUT] = 75,   [CARREL_CANCELED] = 130,
         [CARREL_LOCAL] = 74,       [CARREL_SERVER] = 70,
     };
     return statuses[code];
@@ -57,7 +57,8 @@ static const char *hint(enum carrel_code code)
     case CARREL_UNREACHABLE:
         return "Is the server running? `carrel serve` starts one; E2B_API_URL says where it is.";
     case CARREL_UNAUTHENTICATED:
-        return "Is E2B_API_KEY this server's? `eval \"$(carrel env)\"` sets it, as root on its host.";
+        return "Is E2B_API_KEY this server's? `eval \"$(carrel env)\"` sets it, as root on its "
+               "host.";
     case CARREL_GONE:
         return "It ended, or is paused: `carrel ls` shows what is there, `carrel resume` wakes it.";
     default:

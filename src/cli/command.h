@@ -36,10 +36,10 @@ struct command {
     command_fn *run;   /* reads its own arguments, or */
     command_user_fn *use;
     const struct command_option *options;
-    int least, most;  /* operands; most -1: any number */
-    int rest_after;   /* so many operands end the options; 0: they may be anywhere */
-    bool own_status;  /* its status is a remote program's: failures of carrel itself are 125 */
-    bool keep_break;  /* has its own use for Ctrl-C */
+    int least, most; /* operands; most -1: any number */
+    int rest_after;  /* so many operands end the options; 0: they may be anywhere */
+    bool own_status; /* its status is a remote program's: failures of carrel itself are 125 */
+    bool keep_break; /* has its own use for Ctrl-C */
     enum command_word words[2]; /* of the first operand, and of all others */
 };
 
@@ -48,13 +48,13 @@ const struct command *command_find(const char *name);
 /* All of the table, or one command. */
 void command_print_help(const struct command *command);
 
-command_fn command_serve;    /* serve.c */
-command_fn command_dry_run;  /* create.c */
-command_fn command_cert;     /* cert.c */
-command_fn command_env;      /* env.c */
-command_fn command_key;      /* key.c */
-command_fn command_selftest; /* selftest.c */
-command_fn command_doctor;   /* doctor.c */
+command_fn command_serve;      /* serve.c */
+command_fn command_dry_run;    /* create.c */
+command_fn command_cert;       /* cert.c */
+command_fn command_env;        /* env.c */
+command_fn command_key;        /* key.c */
+command_fn command_selftest;   /* selftest.c */
+command_fn command_doctor;     /* doctor.c */
 command_fn command_completion; /* completion.c */
 
 command_user_fn use_create, use_kill, use_timeout, use_pause, use_resume, use_url; /* life.c */

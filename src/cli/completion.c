@@ -7,8 +7,11 @@
 #include "cli/command.h"
 
 /* Ids and names; nothing when there is no server. */
-#define SANDBOXES "carrel ls --json 2>/dev/null | sed -n 's/.*\"\\(sandboxID\\|name\\)\": \"\\([^\"]\\{1,\\}\\)\".*/\\2/p'"
-#define TEMPLATES "carrel template --json 2>/dev/null | sed -n 's/.*\"templateID\": \"\\([^\"]*\\)\".*/\\1/p'"
+#define SANDBOXES                                                             \
+    "carrel ls --json 2>/dev/null | sed -n 's/.*\"\\(sandboxID\\|name\\)\": " \
+    "\"\\([^\"]\\{1,\\}\\)\".*/\\2/p'"
+#define TEMPLATES \
+    "carrel template --json 2>/dev/null | sed -n 's/.*\"templateID\": \"\\([^\"]*\\)\".*/\\1/p'"
 
 static void print_names(void)
 {
@@ -90,9 +93,10 @@ static void print_quoted(const char *text)
 
 static const char *zsh_action(enum command_word word)
 {
-    static const char *const actions[] = {
-        [COMMAND_TEXT] = "_message argument", [COMMAND_SANDBOX] = "_carrel_sandboxes",
-        [COMMAND_LOCAL_FILE] = "_files", [COMMAND_TEMPLATE] = "_carrel_templates"};
+    static const char *const actions[] = {[COMMAND_TEXT] = "_message argument",
+                                          [COMMAND_SANDBOX] = "_carrel_sandboxes",
+                                          [COMMAND_LOCAL_FILE] = "_files",
+                                          [COMMAND_TEMPLATE] = "_carrel_templates"};
     return actions[word];
 }
 
@@ -130,9 +134,10 @@ static void print_zsh(void)
         print_quoted(c->summary);
         printf("'\n");
     }
-    printf("        'help:tell about a command'\n    )\n"
-           "    if ((CURRENT == 2)); then\n        _describe command names\n        return\n    fi\n"
-           "    local command=$words[2]\n    shift words\n    ((CURRENT--))\n    case $command in\n");
+    printf(
+        "        'help:tell about a command'\n    )\n"
+        "    if ((CURRENT == 2)); then\n        _describe command names\n        return\n    fi\n"
+        "    local command=$words[2]\n    shift words\n    ((CURRENT--))\n    case $command in\n");
     for (const struct command *c = commands; c->name; c++) {
         printf("    %s)\n        _arguments '--help[print help]'", c->name);
         for (const struct command_option *o = c->options; o && o->name; o++)
@@ -147,9 +152,10 @@ static void print_zsh(void)
 
 static const char *fish_action(enum command_word word)
 {
-    static const char *const actions[] = {
-        [COMMAND_TEXT] = NULL, [COMMAND_SANDBOX] = "(__carrel_sandboxes)",
-        [COMMAND_LOCAL_FILE] = NULL, [COMMAND_TEMPLATE] = "(__carrel_templates)"};
+    static const char *const actions[] = {[COMMAND_TEXT] = NULL,
+                                          [COMMAND_SANDBOX] = "(__carrel_sandboxes)",
+                                          [COMMAND_LOCAL_FILE] = NULL,
+                                          [COMMAND_TEMPLATE] = "(__carrel_templates)"};
     return actions[word];
 }
 

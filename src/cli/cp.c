@@ -49,8 +49,8 @@ static void show(void *arg, int64_t bytes, int64_t files, int64_t total)
     cli_print_text(stderr, bar->name);
     if (total > 0) {
         int filled = (int)((double)bytes / (double)total * BAR);
-        fprintf(stderr, "  [%.*s%*s]", filled < BAR ? filled : BAR, "========================",
-                filled < BAR ? BAR - filled : 0, "");
+        fprintf(stderr, "  [%.*s%*s]", filled < BAR ? filled : BAR,
+                "========================", filled < BAR ? BAR - filled : 0, "");
     } else {
         fprintf(stderr, "  %lld files", (long long)files);
     }

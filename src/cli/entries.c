@@ -34,11 +34,11 @@ json_t *entries_json(const struct carrel_entry *entry)
     static const char *const types[] = {"other", "file", "dir"};
     char modified[CLOCK_TEXT_SIZE];
     clock_format(entry->modified_ms * CLOCK_MS, 3, modified);
-    json_t *json = json_pack("{s:s, s:s, s:s, s:I, s:i, s:s, s:s, s:s, s:s}", "name", entry->name,
-                             "path", entry->path, "type", types[entry->type], "size",
-                             (json_int_t)entry->size, "mode", (int)entry->mode, "permissions",
-                             entry->permissions, "owner", entry->owner, "group", entry->group,
-                             "modified", modified);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:I, s:i, s:s, s:s, s:s, s:s}", "name", entry->name, "path",
+                  entry->path, "type", types[entry->type], "size", (json_int_t)entry->size, "mode",
+                  (int)entry->mode, "permissions", entry->permissions, "owner", entry->owner,
+                  "group", entry->group, "modified", modified);
     if (entry->link)
         json_object_set_new(json, "link", json_string(entry->link));
     return json;

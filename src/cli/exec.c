@@ -38,8 +38,8 @@ static int start(struct cli *cli, const char *const *argv, struct carrel_command
         return rc;
     if (session->terminal)
         session_size(&command->columns, &command->rows);
-    rc = carrel_process_start(cli->sandbox, argv, command, &cli->call, &session->process,
-                              &cli->err);
+    rc =
+        carrel_process_start(cli->sandbox, argv, command, &cli->call, &session->process, &cli->err);
     if (rc == 0 && cli_flag(cli, "detach"))
         printf("%u\n", carrel_process_pid(session->process));
     else if (rc == 0)

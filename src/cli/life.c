@@ -114,8 +114,7 @@ int use_timeout(struct cli *cli)
     if (cli_parse_seconds(cli_operand(cli, 1), &seconds) < 0)
         return cli_wrong(cli, "\"%s\" is no time such as 90, 15m or 2h", cli_operand(cli, 1));
     int rc = cli_sandbox(cli, cli_operand(cli, 0));
-    return rc < 0 ? rc
-                  : carrel_sandbox_set_timeout(cli->sandbox, seconds, &cli->call, &cli->err);
+    return rc < 0 ? rc : carrel_sandbox_set_timeout(cli->sandbox, seconds, &cli->call, &cli->err);
 }
 
 int use_url(struct cli *cli)

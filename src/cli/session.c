@@ -95,7 +95,8 @@ static void *pass_input(void *arg)
         if (key)
             n = key - bytes;
         /* It may have ended, or closed its input: its output and end tell all. */
-        int rc = n ? carrel_process_write(c->session->process, bytes, (size_t)n, &c->call, NULL) : 0;
+        int rc =
+            n ? carrel_process_write(c->session->process, bytes, (size_t)n, &c->call, NULL) : 0;
         if (key)
             leave(c);
         if (key || rc < 0)

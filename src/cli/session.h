@@ -8,9 +8,9 @@
 struct session {
     struct cli *cli;
     struct carrel_process *process;
-    bool input;          /* pass standard input on */
-    bool terminal;       /* the process has one: ours becomes raw */
-    bool break_leaves;   /* Ctrl-C leaves the process instead of reaching it */
+    bool input;        /* pass standard input on */
+    bool terminal;     /* the process has one: ours becomes raw */
+    bool break_leaves; /* Ctrl-C leaves the process instead of reaching it */
 };
 
 /* Until the process ends or is left. The exit status to give back (128 and the number for a signal), or

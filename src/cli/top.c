@@ -29,11 +29,10 @@ static int look(struct cli *cli, const struct carrel_sandbox_info *info, json_t 
     if (rc == -CARREL_NOT_FOUND) /* it ended meanwhile */
         return 0;
     if (rc == 0 && array)
-        json_array_append_new(
-            array, json_pack("{s:s, s:s, s:f, s:I, s:I}", "sandboxID", info->id, "state",
-                             info->state, "cpuUsedPct", used.cpu_percent, "memUsed",
-                             (json_int_t)used.memory_used, "diskUsed",
-                             (json_int_t)used.disk_used));
+        json_array_append_new(array, json_pack("{s:s, s:s, s:f, s:I, s:I}", "sandboxID", info->id,
+                                               "state", info->state, "cpuUsedPct", used.cpu_percent,
+                                               "memUsed", (json_int_t)used.memory_used, "diskUsed",
+                                               (json_int_t)used.disk_used));
     else if (rc == 0)
         print_row(info, &used);
     return rc;

@@ -5,9 +5,9 @@
 static void print(const struct carrel_event *event, bool json)
 {
     if (json) {
-        char *text = json_dumps(json_pack("{s:s, s:s}", "type", carrel_change_name(event->change),
-                                          "name", event->name),
-                                JSON_COMPACT);
+        char *text = json_dumps(
+            json_pack("{s:s, s:s}", "type", carrel_change_name(event->change), "name", event->name),
+            JSON_COMPACT);
         puts(text ? text : "");
         free(text);
         return;

@@ -178,9 +178,8 @@ int carrel_run_code(struct carrel_sandbox *sandbox, const char *code,
     else if (run.unusual)
         rc = error_set(err, CARREL_SERVER, "the interpreter sent a line that is no JSON");
     else if (rc == 0 && !run.ended)
-        rc = call_explain_cut(sandbox,
-                              error_set(err, CARREL_CUT, "the interpreter stopped in the middle"),
-                              err);
+        rc = call_explain_cut(
+            sandbox, error_set(err, CARREL_CUT, "the interpreter stopped in the middle"), err);
     if (rc == 0)
         finish(&run, ret);
     json_decref(run.results);

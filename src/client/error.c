@@ -18,9 +18,9 @@ const char *carrel_version(void)
 const char *carrel_code_name(enum carrel_code code)
 {
     static const char *const names[] = {
-        "ok",          "invalid",     "unauthenticated", "denied",      "not_found", "exists",
-        "conflict",    "limit",       "no_space",        "unsupported", "gone",      "unreachable",
-        "cut",         "timeout",     "canceled",        "local",       "server",
+        "ok",       "invalid", "unauthenticated", "denied",      "not_found", "exists",
+        "conflict", "limit",   "no_space",        "unsupported", "gone",      "unreachable",
+        "cut",      "timeout", "canceled",        "local",       "server",
     };
     return (size_t)code < ARRAY_SIZE(names) ? names[code] : "unknown";
 }

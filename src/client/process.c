@@ -77,8 +77,8 @@ static int take_start(struct carrel_process *process, int64_t deadline_ns, struc
 
 static json_t *start_message(const char *const *argv, const struct carrel_command *c)
 {
-    json_t *args = json_array(), *config = json_pack("{s:s, s:o}", "cmd", argv[0], "envs",
-                                                     fields_from_pairs(c->envs));
+    json_t *args = json_array(),
+           *config = json_pack("{s:s, s:o}", "cmd", argv[0], "envs", fields_from_pairs(c->envs));
     bool good = config != NULL;
     for (size_t i = 1; good && argv[i]; i++)
         good = json_array_append_new(args, json_string(argv[i])) == 0;
@@ -129,8 +129,8 @@ int carrel_process_start(struct carrel_sandbox *sandbox, const char *const *argv
     return rc;
 }
 
-static int attach(struct carrel_process *process, unsigned pid, int64_t offset,
-                  int64_t deadline_ns, struct carrel_error *err)
+static int attach(struct carrel_process *process, unsigned pid, int64_t offset, int64_t deadline_ns,
+                  struct carrel_error *err)
 {
     json_t *message = json_pack("{s:{s:I}}", "process", "pid", (json_int_t)pid);
     if (offset >= 0)

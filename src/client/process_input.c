@@ -51,9 +51,8 @@ int process_input_close(struct carrel_sandbox *sandbox, unsigned pid,
 int process_input_resize(struct carrel_sandbox *sandbox, unsigned pid, unsigned columns,
                          unsigned rows, const struct carrel_call *call, struct carrel_error *err)
 {
-    json_t *message =
-        json_pack("{s:o, s:{s:{s:I, s:I}}}", "process", selector(pid), "pty", "size", "cols",
-                  (json_int_t)columns, "rows", (json_int_t)rows);
+    json_t *message = json_pack("{s:o, s:{s:{s:I, s:I}}}", "process", selector(pid), "pty", "size",
+                                "cols", (json_int_t)columns, "rows", (json_int_t)rows);
     return call_agent(sandbox, "process.Process/Update", message, call, NULL, err);
 }
 
@@ -99,8 +98,7 @@ int carrel_process_list(struct carrel_sandbox *sandbox, const struct carrel_call
                         struct carrel_process_list *ret, struct carrel_error *err)
 {
     json_t *answer = NULL;
-    int rc =
-        call_agent(sandbox, "process.Process/List", json_object(), call, &answer, err);
+    int rc = call_agent(sandbox, "process.Process/List", json_object(), call, &answer, err);
     if (rc < 0)
         return rc;
     const json_t *processes = json_object_get(answer, "processes");

@@ -49,11 +49,11 @@ static int from_json(struct carrel_client *client, const json_t *object,
 static json_t *create_body(const struct carrel_sandbox_options *o)
 {
     int64_t life = o->timeout_s ? o->timeout_s : LIFE_S;
-    json_t *body = json_pack("{s:s, s:I, s:b, s:b, s:o, s:o}", "templateID",
-                             o->template_name ? o->template_name : "base", "timeout",
-                             (json_int_t)life, "secure", 1, "allow_internet_access",
-                             o->no_internet ? 0 : 1, "metadata", fields_from_pairs(o->metadata),
-                             "envVars", fields_from_pairs(o->envs));
+    json_t *body =
+        json_pack("{s:s, s:I, s:b, s:b, s:o, s:o}", "templateID",
+                  o->template_name ? o->template_name : "base", "timeout", (json_int_t)life,
+                  "secure", 1, "allow_internet_access", o->no_internet ? 0 : 1, "metadata",
+                  fields_from_pairs(o->metadata), "envVars", fields_from_pairs(o->envs));
     if (body && o->pause_at_end)
         json_object_set_new(body, "autoPause", json_true());
     if (body && o->wake_on_traffic)

@@ -33,7 +33,7 @@ struct unpacker {
         char *path;
         unsigned mode;
         struct timespec mtime;
-    } *dirs; /* get modes and times at the end, when nothing goes into them any more */
+    } * dirs; /* get modes and times at the end, when nothing goes into them any more */
     size_t dir_count;
     struct tree_progress progress;
     struct carrel_error *err; /* never NULL */
@@ -134,8 +134,7 @@ static int begin_dir(struct unpacker *u, const struct tar_entry *e, const char *
         return refuse(u, e->path, "too many directories");
     if ((u->dir_count & (u->dir_count - 1)) == 0)
         u->dirs = xrealloc(u->dirs, (u->dir_count ? 2 * u->dir_count : 1) * sizeof *u->dirs);
-    u->dirs[u->dir_count++] =
-        (struct made){xstrdup(path), e->mode & 0777, {e->mtime, e->mtime_ns}};
+    u->dirs[u->dir_count++] = (struct made){xstrdup(path), e->mode & 0777, {e->mtime, e->mtime_ns}};
     return 0;
 }
 
@@ -329,8 +328,8 @@ static int download_new(struct carrel_sandbox *sandbox, const char *from, const 
         return error_os(u->err, errno, "make %s", to);
     u->fresh = true;
     u->root = open(hidden, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int rc = u->root < 0 ? error_os(u->err, errno, "open %s", hidden)
-                         : unpack(sandbox, from, u, call);
+    int rc =
+        u->root < 0 ? error_os(u->err, errno, "open %s", hidden) : unpack(sandbox, from, u, call);
     if (rc == 0 && renameat2(AT_FDCWD, hidden, AT_FDCWD, to, RENAME_NOREPLACE) < 0)
         rc = error_os(u->err, errno, "put %s in its place", to);
     if (rc < 0)
@@ -360,7 +359,8 @@ int tree_download(struct carrel_sandbox *sandbox, const char *from, const char *
         rc = download_new(sandbox, from, target, &u, call);
     } else {
         u.root = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        rc = u.root < 0 ? error_os(u.err, errno, "open %s", target) : unpack(sandbox, from, &u, call);
+        rc = u.root < 0 ? error_os(u.err, errno, "open %s", target)
+                        : unpack(sandbox, from, &u, call);
     }
     unpacker_done(&u);
     return rc;

@@ -44,7 +44,9 @@ static int put_head(struct packer *p, const FTSENT *e, const char *link, size_t 
     const bool file = S_ISREG(st->st_mode);
     const char *path = e->fts_pathlen > p->skip ? e->fts_path + p->skip : ".";
     const struct tar_entry entry = {
-        .type = S_ISDIR(st->st_mode) ? TAR_DIR : S_ISLNK(st->st_mode) ? TAR_SYMLINK : TAR_FILE,
+        .type = S_ISDIR(st->st_mode)   ? TAR_DIR
+                : S_ISLNK(st->st_mode) ? TAR_SYMLINK
+                                       : TAR_FILE,
         .path = str_from(path),
         .link = {link, link_len},
         .size = file ? (uint64_t)st->st_size : 0,
