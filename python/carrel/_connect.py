@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Connect protocol with JSON, as the agent of a sandbox speaks it: unary calls, and streams of
+length-prefixed messages that end with a frame of their own."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from ._endpoint import SandboxEndpoint, encode
+from ._http import Response
+from .errors import ConnectionLost, from_end_frame
+
+KEEPALIVE_SECONDS = 50  # the agent says something at least this often
+SILENCE_SECONDS = 2.5 * KEEPALIVE_SECONDS  # after which a connection is dead
+MESSAGE_MAX = 64 << 20
+END = 2  # flag of the last frame
+VERSION = {"Connect-Protocol-Version": "1"}
+
+
+def as_user(user: str | None) -> dict[str, str]:
+    if user is None:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:".encode()).decode()}
+
+
+class Rpc:
+    """The services of one agent."""
+
+    def __init__(self, endpoint: SandboxEndpoint) -> None:
+        self.endpoint = endpoint
+
+    async def unary(
+        self,
+        method: str,
+        message: dict[str, Any],
+        user: str | None = None,
+        request_timeout: float | None = None,
+        again: bool = False,
+    ) -> dict[str, Any]:
+        """`again`: doing it twice does no harm, so a stale connection is no error."""
+        endpoint = self.endpoint
+        headers = {"Content-Type": "application/json", **VERSION, **as_user(user)}
+        try:
+            response = await endpoint.open(
+                "POST", method, encode(message), headers, None, request_timeout, again
+            )
+            return json.loads(await response.read())
+        except ConnectionLost as lost:
+            raise await endpoint.explain(lost, method.rpartition("/")[2], again) from lost
+
+    async def stream(
+        self,
+        method: str,
+        message: dict[str, Any],
+        user: str | None = None,
+        timeout: float | None = None,
+        request_timeout: float | None = None,
+    ) -> MessageStream:
+        """`timeout` is the server's limit for the whole stream, in seconds; 0 or None: none.
+        Raises ConnectionLost when there is no answer."""
+        headers = {
+            "Content-Type": "application/connect+json",
+            "Keepalive-Ping-Interval": str(KEEPALIVE_SECONDS),
+            **VERSION,
+            **as_user(user),
+        }
+        if timeout:
+            headers["Connect-Timeout-Ms"] = str(max(1, round(timeout * 1000)))
+        payload = encode(message)
+        body = b"\0" + len(payload).to_bytes(4, "big") + payload
+        response = await self.endpoint.open("POST", method, body, headers, None, request_timeout)
+        response.set_timeout(SILENCE_SECONDS)
+        return MessageStream(response)
+
+
+class MessageStream:
+    """The messages of a stream, one by one."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+        self.buffer = bytearray()
+        self.ended = False
+
+    async def next(self) -> dict[str, Any] | None:
+        """The next message; None after the last. Raises what the last frame says went wrong, and
+        ConnectionLost when there is no last frame."""
+        if self.ended:
+            return None
+        frame = await self.frame()
+        flags, payload = frame
+        try:
+            message = json.loads(payload) if payload else {}
+        except ValueError as error:
+            self.close()
+            raise ConnectionLost(f"a message of the stream is no JSON: {error}") from error
+        if not flags & END:
+            return message
+        self.ended = True
+        await self.response.read()  # nothing, but the connection can be used again
+        if message.get("error"):
+            raise from_end_frame(message["error"])
+        return None
+
+    async def frame(self) -> tuple[int, bytes]:
+        buffer = self.buffer
+        while len(buffer) < 5:
+            await self.more()
+        size = int.from_bytes(buffer[1:5], "big")
+        if size > MESSAGE_MAX:
+            self.close()
+            raise ConnectionLost(f"a message of {size} bytes")
+        while len(buffer) < 5 + size:
+            await self.more()
+        flags, payload = buffer[0], bytes(buffer[5 : 5 + size])
+        del buffer[: 5 + size]
+        return flags, payload
+
+    def skip(self) -> None:
+        """Drops the messages that are here already, up to the last frame."""
+        buffer = self.buffer
+        while len(buffer) >= 5 and not buffer[0] & END:
+            size = int.from_bytes(buffer[1:5], "big")
+            if len(buffer) < 5 + size:
+                return
+            del buffer[: 5 + size]
+
+    async def more(self) -> None:
+        try:
+            data = await self.response.some()
+        except TimeoutError as error:
+            self.close()
+            raise ConnectionLost("the connection has fallen silent") from error
+        except BaseException:
+            self.close()
+            raise
+        if not data:
+            self.ended = True
+            raise ConnectionLost("the stream was cut")
+        self.buffer += data
+
+    def close(self) -> None:
+        """Ends the stream on this side. May be called by another thread."""
+        self.ended = True
+        self.response.close()
