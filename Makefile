@@ -30,8 +30,9 @@ template: all ## build the templates into build/templates: base, code-interprete
 	@templates/build base $(TEMPLATES)
 	@templates/build code-interpreter-v1 $(TEMPLATES)
 
-python: ## put the published SDKs and the test tools into build/venv and build/node
+python: ## put the Python package, the published SDKs and the test tools into build/venv, build/node
 	@scripts/install-sdks
+	@scripts/install-python
 
 # Everything a run needs, in this order also under make -j.
 ready: deps
