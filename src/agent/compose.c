@@ -92,13 +92,13 @@ static bool is_same_file(const char *a, const char *b)
 static void compose_run(struct job *job)
 {
     struct compose *c = compose_of(job);
-    static const struct metadata none;
+    struct upload_terms terms = {.uid = c->user.uid, .gid = c->user.gid, .mode = -1};
     struct upload *u = NULL;
-    int r = upload_open(c->destination, c->user.uid, c->user.gid, &u, &c->err);
+    int r = upload_open(c->destination, &terms, &u, &c->err);
     if (r == 0)
         r = append_sources(c, u);
     if (r == 0)
-        r = upload_commit(u, &none, &c->err);
+        r = upload_commit(u, &c->err);
     for (size_t i = 0; r == 0 && i < c->count; i++)
         if (!is_same_file(c->sources[i], c->destination))
             unlink(c->sources[i]);

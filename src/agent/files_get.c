@@ -9,9 +9,11 @@
 #include <sys/vfs.h>
 #include <zlib.h>
 
+#include "agent/etag.h"
 #include "agent/file_query.h"
 #include "agent/handlers.h"
 #include "agent/job.h"
+#include "agent/sha256.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/path.h"
@@ -24,6 +26,8 @@ enum {
     SMALL_MAX = 16 * 1024, /* read and answered at once */
     GZIP_MIN = 1024,       /* below it compression saves nothing */
     PIECE = 64 * 1024,
+    DIGEST_READ = 128 * 1024,
+    DIGEST_READS = 256, /* in one go of the worker */
 };
 
 /* ---- pumping: content whose length is not known before ---- */
@@ -230,11 +234,8 @@ static void send_file(struct http_exchange *x, int fd, const struct stat *st, st
                       enum http_coding coding)
 {
     const struct http_headers *headers = &http_exchange_request(x)->headers;
-    char etag[64], date[HTTP_DATE_SIZE];
-    snprintf(etag, sizeof etag, "\"%llx-%llx-%llx\"", (unsigned long long)st->st_ino,
-             (unsigned long long)st->st_size,
-             (unsigned long long)st->st_mtim.tv_sec * 1000000000 +
-                 (unsigned long long)st->st_mtim.tv_nsec);
+    char etag[ETAG_SIZE], date[HTTP_DATE_SIZE];
+    etag_format(st, etag);
     http_date_format(st->st_mtim.tv_sec, date);
     http_respond_header(x, "Last-Modified", date);
     http_respond_header(x, "ETag", etag);
@@ -265,6 +266,90 @@ static void send_file(struct http_exchange *x, int fd, const struct stat *st, st
         http_respond_headerf(x, "Content-Range", "bytes %lld-%lld/%lld", (long long)first,
                              (long long)(first + length - 1), (long long)st->st_size);
     send_part(x, fd, range == HTTP_RANGE_PART ? 206 : 200, first, length);
+}
+
+/* ---- with its digest ---- */
+
+/* The file is read twice: the digest stands before it. Piece by piece, so that a client that goes
+ * away ends it. */
+struct digesting {
+    struct job job;
+    int fd; /* -1: handed on */
+    struct stat st;
+    char *name;
+    struct sha256 *hash;
+    int64_t at;
+    int error; /* or 1: all is read */
+    char piece[DIGEST_READ];
+};
+
+static struct digesting *digesting_of(struct job *job)
+{
+    return CONTAINER_OF(job, struct digesting, job);
+}
+
+static void digesting_free(struct job *job)
+{
+    struct digesting *d = digesting_of(job);
+    fd_closep(&d->fd);
+    sha256_free(d->hash);
+    free(d->name);
+    free(d);
+}
+
+static void digesting_run(struct job *job)
+{
+    struct digesting *d = digesting_of(job);
+    for (int i = 0; i < DIGEST_READS && d->error == 0; i++) {
+        ssize_t n = pread(d->fd, d->piece, sizeof d->piece, d->at);
+        if (n < 0 && errno != EINTR)
+            d->error = -errno;
+        if (n > 0)
+            sha256_add(d->hash, d->piece, (size_t)n);
+        d->at += n > 0 ? n : 0;
+        if (n == 0 || d->at > d->st.st_size)
+            d->error = 1;
+    }
+}
+
+static void digesting_done(struct job *job)
+{
+    struct digesting *d = digesting_of(job);
+    struct stat now;
+    if (d->error == 0) {
+        job_start(job);
+        return;
+    }
+    if (d->error < 0) {
+        http_respond_error(job->x, 500, "read file: %s", strerror(-d->error));
+        return;
+    }
+    unsigned char digest[SHA256_SIZE];
+    char field[SHA256_FIELD_SIZE];
+    sha256_finish(d->hash, digest);
+    sha256_field(digest, field);
+    if (fstat(d->fd, &now) < 0 || now.st_size != d->st.st_size || d->at != d->st.st_size ||
+        now.st_mtim.tv_sec != d->st.st_mtim.tv_sec || now.st_mtim.tv_nsec != d->st.st_mtim.tv_nsec)
+        http_respond_error(job->x, 409, "the file changed while its digest was made");
+    else {
+        http_respond_header(job->x, "Repr-Digest", field);
+        send_file(job->x, TAKE_FD(d->fd), &d->st, str_from(d->name), HTTP_CODING_IDENTITY);
+    }
+}
+
+static void send_file_with_digest(struct http_exchange *x, int fd, const struct stat *st,
+                                  struct str name)
+{
+    static const struct job_ops ops = {
+        .run = digesting_run, .done = digesting_done, .free = digesting_free};
+    struct digesting *d = xmalloc(sizeof *d);
+    memset(d, 0, offsetof(struct digesting, piece));
+    d->fd = fd;
+    d->st = *st;
+    d->name = xstrndup(name.p, name.len);
+    d->hash = sha256_new();
+    job_attach(&d->job, x, &ops);
+    job_start(&d->job);
 }
 
 /* ---- the request ---- */
@@ -330,8 +415,12 @@ void handle_files_get(struct agent *agent, struct http_exchange *x)
             if (is_pseudo(fd) || (st.st_size == 0 && pread(fd, &byte, 1, 0) > 0)) {
                 pump_open(x, fd, content_type_by_name(name), false);
             } else {
+                struct str want = http_header_get(&request->headers, "want-repr-digest");
                 http_respond_header(x, "Accept-Ranges", "bytes");
-                send_file(x, fd, &st, name, coding);
+                if (want.p && sha256_wanted(want))
+                    send_file_with_digest(x, fd, &st, name);
+                else
+                    send_file(x, fd, &st, name, coding);
             }
         }
     }

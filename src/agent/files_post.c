@@ -49,8 +49,14 @@ static void post_free(struct job *job)
 
 static void answer(struct post *p)
 {
+    char etag[ETAG_SIZE], digest[SHA256_FIELD_SIZE];
     p->answered = true;
     buf_done(&p->waiting);
+    if (!p->status && upload_batch_tag(p->batch, etag, digest)) {
+        http_respond_header(p->job.x, "ETag", etag);
+        if (digest[0])
+            http_respond_header(p->job.x, "Repr-Digest", digest);
+    }
     if (p->status)
         http_respond_error(p->job.x, p->status, "%s", p->err.message);
     else

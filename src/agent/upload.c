@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -15,6 +16,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "base/random.h"
+#include "http/conditional.h"
 
 enum { LINKS_MAX = 40, TEMP_SIZE = 40 };
 
@@ -31,10 +33,15 @@ struct upload {
     int slot;             /* of the journal, for temp */
     bool replaces;        /* the target was there when the upload began */
     mode_t mode;          /* its permissions */
-    uid_t uid;
-    gid_t gid;
+    const struct upload_terms *terms;
+    struct sha256 *hash; /* NULL: not asked for */
+    unsigned char digest[SHA256_SIZE];
+    struct stat made; /* what was put in place */
     int64_t size;
 };
+
+/* Between looking at a condition and putting the file in its place, no other upload does that. */
+static pthread_mutex_t placing = PTHREAD_MUTEX_INITIALIZER;
 
 /* The errors of protocol.md 3.4: a full disk is told as such, what else fails is ours. */
 static int fail(struct err *err, int os, const char *what, const char *path)
@@ -50,6 +57,26 @@ static int not_regular(struct err *err, mode_t mode, const char *path)
     if (S_ISDIR(mode))
         return err_set(err, ERR_INVALID, 0, "path is a directory: %s", path);
     return err_set(err, ERR_INVALID, 0, "path is not a regular file: %s", path);
+}
+
+/* ---- conditions ---- */
+
+/* st: of what is there, NULL for nothing. */
+static int check_conditions(const struct upload *u, const struct stat *st, struct err *err)
+{
+    char etag[ETAG_SIZE];
+    if (st)
+        etag_format(st, etag);
+    if (http_conditional_write(str_from(u->terms->if_match), str_from(u->terms->if_none_match),
+                               st ? etag : NULL))
+        return 0;
+    return err_set(err, ERR_PRECONDITION, 0, "'%s' is %s%s", u->path,
+                   st ? "there, and its tag is " : "not there", st ? etag : "");
+}
+
+static bool is_conditional(const struct upload *u)
+{
+    return u->terms->if_match || u->terms->if_none_match;
 }
 
 /* ---- finding the place ---- */
@@ -74,12 +101,12 @@ static int find_target(struct upload *u, struct err *err)
         if (lstat(u->target, &st) < 0) {
             if (errno != ENOENT)
                 return fail(err, errno, "open", u->path);
-            return 0;
+            return check_conditions(u, NULL, err);
         }
         if (S_ISREG(st.st_mode)) {
             u->replaces = true;
             u->mode = st.st_mode & (0777 | S_ISVTX);
-            return 0;
+            return check_conditions(u, &st, err);
         }
         if (!S_ISLNK(st.st_mode))
             return not_regular(err, st.st_mode, u->path);
@@ -167,13 +194,15 @@ static int open_file(struct upload *u, struct err *err)
     return fail(err, os, "create", u->path);
 }
 
-int upload_open(const char *path, uid_t uid, gid_t gid, struct upload **ret, struct err *err)
+int upload_open(const char *path, const struct upload_terms *terms, struct upload **ret,
+                struct err *err)
 {
     struct upload *u = xcalloc(1, sizeof *u);
     u->dir = u->fd = u->slot = -1;
     u->path = xstrdup(path);
-    u->uid = uid;
-    u->gid = gid;
+    u->terms = terms;
+    if (terms->digest_given || terms->digest_wanted)
+        u->hash = sha256_new();
     int r = find_target(u, err);
     if (r == 0)
         r = open_dir(u, err);
@@ -196,6 +225,8 @@ int upload_write(struct upload *u, const void *p, size_t n, struct err *err)
     int r = fd_write_all(u->fd, p, n);
     if (r < 0)
         return fail(err, -r, "write", u->path);
+    if (u->hash)
+        sha256_add(u->hash, p, n);
     u->size += (int64_t)n;
     return 0;
 }
@@ -218,6 +249,7 @@ static int64_t copy_all(int from, int to)
     }
 }
 
+/* Of composed files: the terms there ask for no digest. */
 int upload_write_file(struct upload *u, int fd, struct err *err)
 {
     int64_t n = copy_all(fd, u->fd);
@@ -244,16 +276,39 @@ static void copy_attributes(struct upload *u)
     }
 }
 
-static int dress(struct upload *u, const struct metadata *metadata, struct err *err)
+/* Permissions of the new file; -1: as it was made. */
+static int mode_of(const struct upload *u)
 {
-    if (fchown(u->fd, u->uid, u->gid) < 0)
+    return u->terms->mode >= 0 ? u->terms->mode : u->replaces ? (int)u->mode : -1;
+}
+
+static int check_digest(struct upload *u, struct err *err)
+{
+    if (!u->hash)
+        return 0;
+    sha256_finish(u->hash, u->digest);
+    if (!u->terms->digest_given || memcmp(u->digest, u->terms->digest, SHA256_SIZE) == 0)
+        return 0;
+    char field[SHA256_FIELD_SIZE];
+    sha256_field(u->digest, field);
+    return err_set(err, ERR_INVALID, 0, "the content of '%s' is not what Repr-Digest says, but %s",
+                   u->path, field);
+}
+
+static int dress(struct upload *u, struct err *err)
+{
+    if (fchown(u->fd, u->terms->uid, u->terms->gid) < 0)
         return fail(err, errno, "change owner of", u->path);
-    if (u->replaces && fchmod(u->fd, u->mode) < 0)
+    if (mode_of(u) >= 0 && fchmod(u->fd, (mode_t)mode_of(u)) < 0)
         return fail(err, errno, "change mode of", u->path);
     if (u->replaces)
         copy_attributes(u);
-    int r = metadata_store(u->fd, metadata);
-    return r < 0 ? fail(err, -r, "store metadata of", u->path) : 0;
+    int r = metadata_store(u->fd, &u->terms->metadata);
+    if (r < 0)
+        return fail(err, -r, "store metadata of", u->path);
+    if (u->terms->sync && fsync(u->fd) < 0)
+        return fail(err, errno, "write to disk", u->path);
+    return 0;
 }
 
 static int make_place(struct upload *u, struct err *err)
@@ -262,7 +317,7 @@ static int make_place(struct upload *u, struct err *err)
         return 0;
     struct str dir = path_dir(str_from(u->target));
     _cleanup_free_ char *parent = xstrndup(dir.p, dir.len);
-    int r = tree_make_dirs(parent, u->uid, u->gid, NULL);
+    int r = tree_make_dirs(parent, u->terms->uid, u->terms->gid, NULL);
     if (r < 0)
         return fail(err, -r, "make the parent directory of", u->path);
     int fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -301,18 +356,22 @@ static int link_as(struct upload *u, const char *name)
 }
 
 /* A mount point cannot be renamed over; its file is written in place, once all bytes are there. */
-static int write_in_place(struct upload *u, const struct metadata *metadata)
+static int write_in_place(struct upload *u)
 {
     _cleanup_close_ int fd =
         openat(u->dir, u->name, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0 || lseek(u->fd, 0, SEEK_SET) < 0 || fchown(fd, u->uid, u->gid) < 0)
+    if (fd < 0 || lseek(u->fd, 0, SEEK_SET) < 0 || fchown(fd, u->terms->uid, u->terms->gid) < 0 ||
+        (u->terms->mode >= 0 && fchmod(fd, (mode_t)u->terms->mode) < 0))
         return -errno;
     int64_t n = copy_all(u->fd, fd);
-    return n < 0 ? (int)n : metadata_store(fd, metadata);
+    int r = n < 0 ? (int)n : metadata_store(fd, &u->terms->metadata);
+    if (r == 0 && u->terms->sync && fsync(fd) < 0)
+        r = -errno;
+    return r == 0 && fstat(fd, &u->made) < 0 ? -errno : r;
 }
 
-/* Takes the place of what is there. 0 or -errno. */
-static int replace(struct upload *u, const struct metadata *metadata)
+/* Takes the place of what is there. 0 or -errno; -EBUSY for a mount point. */
+static int replace(struct upload *u)
 {
     struct stat st;
     if (fstatat(u->dir, u->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
@@ -326,12 +385,8 @@ static int replace(struct upload *u, const struct metadata *metadata)
         }
         u->is_named = true;
     }
-    if (renameat(u->dir, u->temp, u->dir, u->name) < 0) {
-        int os = errno;
-        if (os != EBUSY)
-            return -os;
-        return write_in_place(u, metadata); /* the temporary goes with upload_free */
-    }
+    if (renameat(u->dir, u->temp, u->dir, u->name) < 0)
+        return -errno; /* the temporary goes with upload_free */
     forget_temp(u);
     return 0;
 }
@@ -339,37 +394,80 @@ static int replace(struct upload *u, const struct metadata *metadata)
 /* Sets owner and size once more by the file's name, to what they are: see the head of upload.h. */
 static void announce(struct upload *u)
 {
-    struct stat made, found;
+    struct stat found;
     _cleanup_close_ int fd =
         openat(u->dir, u->name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0 || fstat(u->fd, &made) < 0 || fstat(fd, &found) < 0 || made.st_ino != found.st_ino ||
-        made.st_dev != found.st_dev)
-        return; /* taken away or replaced again already */
-    if (fchown(fd, u->uid, u->gid) == 0 && ftruncate(fd, u->size) < 0)
+    bool is_there = fd >= 0 && fstat(u->fd, &u->made) == 0 && fstat(fd, &found) == 0 &&
+                    u->made.st_ino == found.st_ino && u->made.st_dev == found.st_dev;
+    if (is_there && fchown(fd, u->terms->uid, u->terms->gid) == 0 && ftruncate(fd, u->size) < 0)
         return;
+    /* A change of owner, even to the same one, takes setuid and setgid away. */
+    if (is_there && u->terms->mode > 01777 && fchmod(fd, (mode_t)u->terms->mode) < 0)
+        return;
+    fstat(u->fd, &u->made);
 }
 
-int upload_commit(struct upload *u, const struct metadata *metadata, struct err *err)
+/* Under `placing`. 0 or -errno; -ECANCELED with *err set: a condition does not hold. */
+static int place(struct upload *u, struct err *err)
 {
-    int r = dress(u, metadata, err);
-    if (r == 0)
-        r = make_place(u, err);
-    if (r < 0)
-        return r;
-    /* Also when something was there at the beginning: it may be gone, and then this is a new file. */
-    r = link_as(u, u->name);
+    struct stat st;
+    if (is_conditional(u)) {
+        bool is_there = fstatat(u->dir, u->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+        if (check_conditions(u, is_there ? &st : NULL, err) < 0)
+            return -ECANCELED;
+    }
+    int r = link_as(u, u->name);
     if (r == 0 && u->is_named) {
         unlinkat(u->dir, u->temp, 0);
         forget_temp(u);
     }
+    if (r == -EEXIST && u->terms->if_none_match && strcmp(u->terms->if_none_match, "*") == 0) {
+        err_set(err, ERR_PRECONDITION, 0, "'%s' is there", u->path);
+        return -ECANCELED;
+    }
     if (r == -EEXIST || r == -EPERM || r == -EOPNOTSUPP) /* there, or no hard links here */
-        r = replace(u, metadata);
+        r = replace(u);
+    if (r == 0)
+        announce(u);
+    return r;
+}
+
+int upload_commit(struct upload *u, struct err *err)
+{
+    int r = check_digest(u, err);
+    if (r == 0)
+        r = dress(u, err);
+    if (r == 0)
+        r = make_place(u, err);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&placing);
+    r = place(u, err);
+    pthread_mutex_unlock(&placing);
+    if (r == -ECANCELED)
+        return r;
+    if (r == -EBUSY)
+        r = write_in_place(u);
     if (r == -EISDIR)
         return not_regular(err, S_IFDIR, u->path);
+    if (r == 0 && u->terms->sync) {
+        _cleanup_close_ int dir = openat(u->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (dir < 0 || fsync(dir) < 0)
+            r = -errno;
+    }
     if (r < 0)
         return fail(err, -r, "put in place", u->path);
-    announce(u);
     return 0;
+}
+
+void upload_etag(const struct upload *u, char out[ETAG_SIZE])
+{
+    etag_format(&u->made, out);
+}
+
+const unsigned char *upload_digest(const struct upload *u)
+{
+    return u->terms->digest_wanted ? u->digest : NULL;
 }
 
 const char *upload_path(const struct upload *u)
@@ -386,6 +484,7 @@ void upload_free(struct upload *u)
     forget_temp(u);
     fd_closep(&u->fd);
     fd_closep(&u->dir);
+    sha256_free(u->hash);
     free(u->path);
     free(u->target);
     free(u->name);

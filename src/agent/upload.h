@@ -19,6 +19,10 @@
  *   a mount point (a file bound over)  cannot be replaced: the complete new content is copied into
  *                                      it, the one case that is not atomic
  *
+ * Conditions (If-Match, If-None-Match) are looked at when the upload begins, so that most refusals
+ * come before the body, and again when it is put in place, where no other upload can come between. A
+ * process in the sandbox can; only "If-None-Match: *" holds against those, too, by link(2).
+ *
  * What watchers see, ours and every inotify user in the sandbox: for a new file exactly create,
  * attrib (chmod), modify (write), in this order, because after link(2) the file is reached by its
  * name and its owner and size are set once more, to what they are. For a replaced file our watchers
@@ -29,23 +33,28 @@
 
 #include <sys/types.h>
 
-#include "agent/metadata.h"
+#include "agent/etag.h"
+#include "agent/upload_terms.h"
 #include "base/err.h"
-#include "base/passwd.h"
 
 /* Names with this prefix are ours; watchers hide them. */
 #define UPLOAD_TEMP_PREFIX ".carrel-upload-"
 
 struct upload;
 
-/* path is absolute. ERR_NO_SPACE (507, "not enough disk space available…"), ERR_INVALID or
- * ERR_INTERNAL. */
-int upload_open(const char *path, uid_t uid, gid_t gid, struct upload **ret, struct err *err);
+/* path is absolute; the terms are borrowed until upload_free. ERR_NO_SPACE (507, "not enough disk space
+ * available…"), ERR_PRECONDITION (412), ERR_INVALID or ERR_INTERNAL. */
+int upload_open(const char *path, const struct upload_terms *terms, struct upload **ret,
+                struct err *err);
 int upload_write(struct upload *u, const void *p, size_t n, struct err *err);
 /* Appends all of an open file. */
 int upload_write_file(struct upload *u, int fd, struct err *err);
-/* Puts the file in its place with exactly this metadata. On failure the target is as it was. */
-int upload_commit(struct upload *u, const struct metadata *metadata, struct err *err);
+/* Puts the file in its place. On failure the target is as it was. */
+int upload_commit(struct upload *u, struct err *err);
+/* After the commit: the tag of what was put there. */
+void upload_etag(const struct upload *u, char out[ETAG_SIZE]);
+/* After the commit: the content's digest; NULL when the terms did not want it. */
+const unsigned char *upload_digest(const struct upload *u);
 const char *upload_path(const struct upload *u);
 /* Without a commit before: nothing has happened. NULL is fine. */
 void upload_free(struct upload *u);

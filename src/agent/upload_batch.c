@@ -27,7 +27,7 @@ struct seen {
 
 struct upload_batch {
     const struct file_query *query;
-    struct metadata metadata;
+    struct upload_terms terms;
     struct inflate *inflate;     /* NULL: identity */
     struct multipart *multipart; /* NULL: the body is the file */
     struct upload *current;      /* being written, NULL between and in parts that are no file */
@@ -36,6 +36,9 @@ struct upload_batch {
     size_t files;
     struct seen seen;
     struct buf answer;
+    char etag[ETAG_SIZE]; /* of the last one put in place */
+    bool has_digest;
+    unsigned char digest[SHA256_SIZE];
     size_t cost;
     int status; /* of the failure, 0 while all is well */
     struct err err;
@@ -50,7 +53,10 @@ static int fail(struct upload_batch *b, int status)
 
 static int status_of(const struct err *err)
 {
-    return err->code == ERR_INVALID ? 400 : err->code == ERR_NO_SPACE ? 507 : 500;
+    return err->code == ERR_INVALID        ? 400
+           : err->code == ERR_PRECONDITION ? 412
+           : err->code == ERR_NO_SPACE     ? 507
+                                           : 500;
 }
 
 /* ---- duplicate targets ---- */
@@ -106,8 +112,11 @@ static int begin_file(struct upload_batch *b, const char *path)
         return fail(b, 400);
     }
     b->cost += FILE_COST;
-    const struct passwd_user *user = &b->query->user;
-    if (upload_open(path, user->uid, user->gid, &b->current, &b->err) < 0)
+    if (b->files > 1 && b->terms.digest_given) {
+        err_set(&b->err, ERR_INVALID, 0, "one Repr-Digest, but more than one file");
+        return fail(b, 400);
+    }
+    if (upload_open(path, &b->terms, &b->current, &b->err) < 0)
         return fail(b, status_of(&b->err));
     return 0;
 }
@@ -117,7 +126,12 @@ static int commit_oldest(struct upload_batch *b)
     struct upload *u = b->pending[b->pending_first];
     b->pending_first = (b->pending_first + 1) % UPLOAD_BATCH_PENDING;
     b->pending_count--;
-    int r = upload_commit(u, &b->metadata, &b->err);
+    int r = upload_commit(u, &b->err);
+    const unsigned char *digest = upload_digest(u);
+    upload_etag(u, b->etag);
+    b->has_digest = digest != NULL;
+    if (digest)
+        memcpy(b->digest, digest, SHA256_SIZE);
     upload_free(u);
     return r < 0 ? fail(b, status_of(&b->err)) : 0;
 }
@@ -131,7 +145,7 @@ static int append_answer(struct upload_batch *b, const char *path)
     r = r ? r : buf_append_z(out, ",\"name\":");
     r = r ? r : json_text_append(out, path_base(str_from(path)));
     r = r ? r : buf_append_z(out, ",\"type\":\"file\"");
-    r = r ? r : metadata_append(out, &b->metadata);
+    r = r ? r : metadata_append(out, &b->terms.metadata);
     return r ? r : buf_append_char(out, '}');
 }
 
@@ -258,8 +272,7 @@ int upload_batch_open(const struct http_request *request, const struct file_quer
     b->query = query;
     buf_init(&b->answer, ANSWER_MAX);
     buf_append_char(&b->answer, '[');
-    if (metadata_parse(&request->headers, &b->metadata, err) < 0)
-        status = 400;
+    status = upload_terms_read(request, query, &b->terms, err);
     if (status == 0)
         status = open_content(b, request, err);
     if (status) {
@@ -306,6 +319,18 @@ struct str upload_batch_answer(const struct upload_batch *b)
     return buf_str(&b->answer);
 }
 
+bool upload_batch_tag(const struct upload_batch *b, char etag[ETAG_SIZE],
+                      char digest[SHA256_FIELD_SIZE])
+{
+    if (b->files != 1)
+        return false;
+    memcpy(etag, b->etag, ETAG_SIZE);
+    digest[0] = '\0';
+    if (b->has_digest)
+        sha256_field(b->digest, digest);
+    return true;
+}
+
 size_t upload_batch_cost(const struct upload_batch *b)
 {
     return b->cost;
@@ -325,7 +350,7 @@ void upload_batch_free(struct upload_batch *b)
         upload_free(b->pending[(b->pending_first + i) % UPLOAD_BATCH_PENDING]);
     inflate_free(b->inflate);
     multipart_free(b->multipart);
-    metadata_done(&b->metadata);
+    upload_terms_done(&b->terms);
     buf_done(&b->answer);
     free(b->seen.slots);
     free(b);

@@ -8,7 +8,8 @@
 #pragma once
 
 #include "agent/file_query.h"
-#include "agent/metadata.h"
+#include "agent/etag.h"
+#include "agent/upload_terms.h"
 
 enum {
     UPLOAD_BATCH_PENDING = 64,
@@ -26,6 +27,10 @@ int upload_batch_feed(struct upload_batch *b, const char *p, size_t n, struct er
 int upload_batch_finish(struct upload_batch *b, struct err *err);
 /* The JSON answer after a finish. Valid as long as the batch. */
 struct str upload_batch_answer(const struct upload_batch *b);
+/* The same for the answer's fields, when it was exactly one file: ETag, and Repr-Digest ("" when it was
+ * not wanted). */
+bool upload_batch_tag(const struct upload_batch *b, char etag[ETAG_SIZE],
+                      char digest[SHA256_FIELD_SIZE]);
 /* A measure of the work done so far, in bytes written with something added for every file. */
 size_t upload_batch_cost(const struct upload_batch *b);
 bool upload_batch_is_gzip(const struct upload_batch *b);

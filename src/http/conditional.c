@@ -96,6 +96,13 @@ int http_conditional_status(const struct http_headers *headers, const char *etag
     return since.p && http_date_parse(since, &date) == 0 && mtime <= date ? 304 : 200;
 }
 
+bool http_conditional_write(struct str match, struct str none, const char *etag)
+{
+    if (match.p && (!etag || !list_has(match, etag, false)))
+        return false;
+    return !none.p || !etag || !list_has(none, etag, true);
+}
+
 bool http_conditional_range(const struct http_headers *headers, const char *etag, int64_t mtime)
 {
     struct str value = http_header_get(headers, "if-range");

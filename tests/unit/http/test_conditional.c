@@ -81,12 +81,31 @@ static void conditions(void **state)
     assert_int_equal(status("Other", "x"), 200);
 }
 
+static bool may_write(const char *match, const char *none, const char *etag)
+{
+    return http_conditional_write(str_from(match), str_from(none), etag);
+}
+
+static void writes(void **state)
+{
+    (void)state;
+    assert_true(may_write(NULL, NULL, NULL) && may_write(NULL, NULL, "\"a\""));
+    assert_true(may_write("*", NULL, "\"a\"") && !may_write("*", NULL, NULL));
+    assert_true(may_write("\"b\", \"a\"", NULL, "\"a\"") && !may_write("\"b\"", NULL, "\"a\""));
+    assert_false(may_write("W/\"a\"", NULL, "\"a\""));
+    assert_false(may_write("", NULL, "\"a\""));
+    assert_true(may_write(NULL, "*", NULL) && !may_write(NULL, "*", "\"a\""));
+    assert_true(may_write(NULL, "\"b\"", "\"a\"") && !may_write(NULL, "W/\"a\"", "\"a\""));
+    assert_false(may_write("\"a\"", "\"a\"", "\"a\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dates),
         cmocka_unit_test(bad_dates),
         cmocka_unit_test(conditions),
+        cmocka_unit_test(writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
