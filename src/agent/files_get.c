@@ -6,13 +6,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <zlib.h>
 
 #include "agent/etag.h"
 #include "agent/file_query.h"
 #include "agent/handlers.h"
 #include "agent/job.h"
+#include "agent/pseudo.h"
 #include "agent/sha256.h"
 #include "base/fd.h"
 #include "base/mem.h"
@@ -155,23 +155,6 @@ static void pump_open(struct http_exchange *x, int fd, const char *type, bool gz
 }
 
 /* ---- files with a size ---- */
-
-/* File systems whose files are made while being read; sizes are 0 or a page there, and wrong. */
-static bool is_pseudo(int fd)
-{
-    static const unsigned magics[] = {
-        0x9fa0,     0x62656572, 0x27e0eb,   0x63677270, /* proc, sysfs, cgroup, cgroup2 */
-        0x64626720, 0x74726163, 0x73636673, 0x62656570, /* debugfs, tracefs, securityfs, configfs */
-        0x65735546,                                     /* fuse: lxcfs and its kin */
-    };
-    struct statfs fs;
-    if (fstatfs(fd, &fs) < 0)
-        return true;
-    for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
-        if ((unsigned)fs.f_type == magics[i])
-            return true;
-    return false;
-}
 
 /* Go's mime.FormatMediaType("inline", {"filename": name}), as clients have seen it so far. */
 static void put_disposition(struct http_exchange *x, struct str name)
@@ -412,7 +395,7 @@ void handle_files_get(struct agent *agent, struct http_exchange *x)
             char byte;
             put_disposition(x, name);
             http_respond_header(x, "Vary", "Accept-Encoding");
-            if (is_pseudo(fd) || (st.st_size == 0 && pread(fd, &byte, 1, 0) > 0)) {
+            if (pseudo_file_system(fd) || (st.st_size == 0 && pread(fd, &byte, 1, 0) > 0)) {
                 pump_open(x, fd, content_type_by_name(name), false);
             } else {
                 struct str want = http_header_get(&request->headers, "want-repr-digest");

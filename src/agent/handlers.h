@@ -24,10 +24,12 @@ rpc_server_stream_fn rpc_process_connect;
 rpc_async_fn rpc_process_send_input;
 rpc_client_stream_fn rpc_process_stream_input;
 
-/* files_get.c, files_post.c, compose.c */
+/* files_get.c, files_post.c, compose.c, tar_get.c, tar_post.c */
 agent_handler_fn handle_files_get;
 agent_handler_fn handle_files_post;
 agent_handler_fn handle_compose_post;
+agent_handler_fn handle_tar_get;
+agent_handler_fn handle_tar_post;
 
 /* filesystem_rpc.c, list_rpc.c, watch_rpc.c */
 rpc_async_fn rpc_filesystem_stat;

@@ -20,6 +20,7 @@ static const struct http_route http_routes[] = {
     {"/metrics", "GET", handle_metrics_get}, {"/init", "POST", handle_init_post},
     {"/files", "GET", handle_files_get},     {"/files", "HEAD", handle_files_get},
     {"/files", "POST", handle_files_post},   {"/files/compose", "POST", handle_compose_post},
+    {"/files/tar", "GET", handle_tar_get},   {"/files/tar", "POST", handle_tar_post},
 };
 
 /* Exactly one of the functions is set. */

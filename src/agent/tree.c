@@ -199,6 +199,18 @@ static int remove_dir(int parent, const char *name)
     return result;
 }
 
+int tree_empty(int dir)
+{
+    struct removal *r = xcalloc(1, sizeof *r);
+    int result = push(r, dir, ".");
+    if (result == 0)
+        result = empty_tree(r);
+    while (r->depth)
+        pop(r);
+    free(r);
+    return result;
+}
+
 int tree_remove(const char *path, struct err *err)
 {
     struct str base = path_base(str_from(path)), dir = path_dir(str_from(path));

@@ -18,5 +18,7 @@ int tree_make_parents(const char *path, uid_t uid, gid_t gid, struct err *err);
  * path is success. Never follows a symlink inside, also when directories are swapped for links
  * meanwhile; what vanishes meanwhile is fine; depth costs no stack and few descriptors. */
 int tree_remove(const char *path, struct err *err);
+/* Empties an open directory. 0 or -errno. */
+int tree_empty(int dir);
 /* Whether tree_remove is quick: nothing there, or no directory and not large. */
 bool tree_remove_is_quick(const char *path);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/tree.h"
 #include "agent/upload.h"
 #include "base/fd.h"
 #include "base/mem.h"
@@ -80,7 +81,7 @@ void upload_journal_sweep(void)
             break;
         if (atomic_load(&slots[i].state) == NOTED &&
             str_starts(path_base(str_from(slots[i].path)), STR(UPLOAD_TEMP_PREFIX)))
-            unlink(slots[i].path);
+            tree_remove(slots[i].path, NULL);
         atomic_store(&slots[i].state, FREE);
     }
 }

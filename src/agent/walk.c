@@ -159,60 +159,85 @@ static int read_names(struct level *level, unsigned *budget)
 
 /* ---- entries ---- */
 
-static int write_entry(struct walk *w, struct buf *out, const char *name, struct stat *ret_st)
+int walk_next(struct walk *w, unsigned *budget, struct walk_entry *ret)
+{
+    for (; w->depth && *budget; --*budget) {
+        struct level *level = top_level(w);
+        if (level->dir) {
+            int r = read_names(level, budget);
+            if (r < 0)
+                return r;
+            if (*budget == 0)
+                break;
+            continue;
+        }
+        buf_truncate(&w->path, level->path_len);
+        if (level->next == level->count || level->fd < 0) {
+            pop(w);
+            continue;
+        }
+        const char *name = buf_ptr(&level->names) + level->order[level->next++];
+        struct str so_far = buf_str(&w->path);
+        if (((so_far.len == 0 || so_far.p[so_far.len - 1] != '/') &&
+             buf_append_char(&w->path, '/') < 0) ||
+            buf_append_z(&w->path, name) < 0)
+            return -ENAMETOOLONG;
+        --*budget;
+        *ret = (struct walk_entry){level->fd, name, buf_cstr(&w->path)};
+        return 1;
+    }
+    return w->depth ? -EAGAIN : 0;
+}
+
+/* Gone, swapped for something else, or forbidden even to us (parts of /proc): passed over. Only our own
+ * limits end the walk. */
+static int heed(int r)
+{
+    return r == -ENOBUFS || r == -EMFILE || r == -ENFILE || r == -ENOMEM ? r : 0;
+}
+
+int walk_enter(struct walk *w)
 {
     struct level *level = top_level(w);
+    const char *name = buf_ptr(&level->names) + level->order[level->next - 1];
+    return w->depth < w->max_depth ? heed(push(w, level->fd, name, O_NOFOLLOW)) : 0;
+}
+
+const char *walk_path(struct walk *w)
+{
+    return buf_cstr(&w->path);
+}
+
+int walk_root(const struct walk *w)
+{
+    return w->levels[0].fd;
+}
+
+static int write_entry(struct walk *w, struct buf *out, const struct walk_entry *entry)
+{
+    struct stat st;
     size_t before = buf_len(out);
     if (w->wrote && buf_append_char(out, ',') < 0)
         return -ENOBUFS;
-    int r = entry_append(out, &w->owners, level->fd, name, buf_cstr(&w->path), ret_st);
-    if (r < 0)
+    int r = entry_append(out, &w->owners, entry->dir, entry->name, entry->path, &st);
+    if (r < 0) {
         buf_truncate(out, before);
-    else
-        w->wrote = true;
-    return r;
-}
-
-static int visit(struct walk *w, struct buf *out)
-{
-    struct level *level = top_level(w);
-    if (level->next == level->count || level->fd < 0) {
-        pop(w);
-        return 0;
+        return heed(r);
     }
-    const char *name = buf_ptr(&level->names) + level->order[level->next++];
-    size_t depth = w->depth;
-    struct str so_far = buf_str(&w->path);
-    if ((so_far.len == 0 || so_far.p[so_far.len - 1] != '/') && buf_append_char(&w->path, '/') < 0)
-        return -ENAMETOOLONG;
-    if (buf_append_z(&w->path, name) < 0)
-        return -ENAMETOOLONG;
-    struct stat st;
-    int r = write_entry(w, out, name, &st);
-    if (r == 0 && S_ISDIR(st.st_mode) && w->depth < w->max_depth)
-        r = push(w, level->fd, name, O_NOFOLLOW);
-    if (w->depth == depth)
-        buf_truncate(&w->path, top_level(w)->path_len);
-    /* Gone, swapped for something else, or forbidden even to us (parts of /proc): left out, or listed
-     * and not entered. Only our own limits end the walk. */
-    return r == -ENOBUFS || r == -EMFILE || r == -ENFILE || r == -ENOMEM ? r : 0;
+    w->wrote = true;
+    return S_ISDIR(st.st_mode) ? walk_enter(w) : 0;
 }
 
 int walk_step(struct walk *w, struct buf *out, unsigned budget, size_t room, struct err *err)
 {
     size_t start = buf_len(out);
-    int r = 0;
-    while (r == 0 && w->depth && budget && buf_len(out) - start < room) {
-        if (top_level(w)->dir) {
-            r = read_names(top_level(w), &budget);
-        } else {
-            r = visit(w, out);
-            budget--;
-        }
-    }
-    if (r < 0)
-        return err_set(err, ERR_INTERNAL, -r, "list directory '%s'", buf_cstr(&w->path));
-    return w->depth > 0;
+    struct walk_entry entry;
+    int r = 1;
+    while (r > 0 && buf_len(out) - start < room && (r = walk_next(w, &budget, &entry)) > 0)
+        r = write_entry(w, out, &entry) < 0 ? -ENOMEM : 1;
+    if (r < 0 && r != -EAGAIN)
+        return err_set(err, ERR_INTERNAL, -r, "list directory '%s'", walk_path(w));
+    return r != 0;
 }
 
 void walk_free(struct walk *w)
