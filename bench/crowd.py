@@ -64,7 +64,7 @@ def sustained(bench, server):
 
 
 def run(bench):
-    with bench.server() as server:
+    with bench.server("--pool", "none") as server:
         bench.crowd(server, "cycles", 2, 50, TRUE)
         rows = bursts(bench, server, "cold")
         rates = sustained(bench, server)

@@ -4,11 +4,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -52,11 +52,10 @@ static struct worker_job *queue_take(struct queue *q)
 
 /* Of the thread. Only while a job runs is it ever idle: the owner must not wait for the lock of
  * somebody who is not let onto a processor. */
-static void set_priority(struct worker *w, int policy)
+static void set_nice(const struct worker *w, int nice)
 {
-    const struct sched_param none = {0};
     /* Nothing depends on its success. */
-    (void)sched_setscheduler(w->tid, policy, &none);
+    (void)setpriority(PRIO_PROCESS, (id_t)w->tid, nice);
 }
 
 static void *work(void *arg)
@@ -71,12 +70,12 @@ static void *work(void *arg)
             w->running = true;
             pthread_mutex_unlock(&w->lock);
             if (idle)
-                set_priority(w, SCHED_IDLE);
+                set_nice(w, WORKER_NICE);
             if (idle && !w->idle) /* hurried in between */
-                set_priority(w, SCHED_OTHER);
+                set_nice(w, 0);
             job->run(job);
             if (idle)
-                set_priority(w, SCHED_OTHER);
+                set_nice(w, 0);
             pthread_mutex_lock(&w->lock);
             w->running = false;
             queue_add(&w->done, job);
@@ -160,7 +159,7 @@ void worker_set_idle(struct worker *w, bool idle)
     bool hurry = w->idle && !idle && w->running;
     w->idle = idle;
     if (hurry)
-        set_priority(w, SCHED_OTHER);
+        set_nice(w, 0);
     pthread_mutex_unlock(&w->lock);
 }
 

@@ -23,7 +23,11 @@ int worker_fd(const struct worker *worker);
 void worker_add(struct worker *worker, struct worker_job *job);
 /* The same, before all others that wait. */
 void worker_add_first(struct worker *worker, struct worker_job *job);
-/* From now on, the job under way included: at idle priority, that is when nothing else wants a
- * processor; or as everything else, which is also the state at the start. */
+/* What a thread that works ahead or clears away asks for. Not less: at idle priority it would get
+ * nothing at all on a host whose sandboxes use all processors, and would keep the kernel's locks
+ * that it holds from everybody. */
+enum { WORKER_NICE = 10 };
+/* From now on, the job under way included: with WORKER_NICE; or as everything else, which is also the
+ * state at the start. */
 void worker_set_idle(struct worker *worker, bool idle);
 void worker_collect(struct worker *worker);

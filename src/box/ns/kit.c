@@ -212,7 +212,7 @@ int kit_get(struct box_host *host, struct making *making, bool internet, struct 
 }
 
 /* How long after a creation its kit is replaced, when there are enough left: what comes after a
- * creation is the first command in it, and idle priority is not enough to stay out of its way, as
+ * creation is the first command in it, and a lower priority is not enough to stay out of its way, as
  * the kernel does not interrupt itself in the 0.4 ms that it makes a network namespace. */
 enum { PATIENCE_MS = 5 };
 

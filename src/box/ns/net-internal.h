@@ -52,7 +52,7 @@ struct net_host {
 
     pthread_t thread;
     pid_t tid;
-    atomic_bool idle;     /* sandboxes are made at idle priority */
+    atomic_bool idle;     /* sandboxes are made with WORKER_NICE */
     pthread_mutex_t turn; /* whose job it is */
     pthread_mutex_t lock; /* for what follows */
     pthread_cond_t done;

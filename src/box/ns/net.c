@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@
 #include "box/ns/netlink.h"
 #include "box/ns/nft.h"
 #include "box/ns/nft_change.h"
+#include "box/worker.h"
 
 enum {
     DEFAULT_MTU = 1500,
@@ -107,32 +109,31 @@ static void wait_for_work(struct net_host *host)
     }
 }
 
-static void set_priority(pid_t tid, int policy)
+static void set_nice(pid_t tid, int nice)
 {
-    const struct sched_param none = {0};
     /* Nothing depends on its success. */
-    (void)sched_setscheduler(tid, policy, &none);
+    (void)setpriority(PRIO_PROCESS, (id_t)tid, nice);
 }
 
 /* Around what holds no lock of ours: nobody may wait for one whose holder gets no processor. */
 static void begin_idle(const struct net_host *host)
 {
     if (host->idle)
-        set_priority(0, SCHED_IDLE);
+        set_nice(0, WORKER_NICE);
     if (!host->idle) /* hurried in between */
-        set_priority(0, SCHED_OTHER);
+        set_nice(0, 0);
 }
 
 static void end_idle(void)
 {
-    set_priority(0, SCHED_OTHER);
+    set_nice(0, 0);
 }
 
 void net_host_set_idle(struct net_host *host, bool idle)
 {
     host->idle = idle;
     if (!idle)
-        set_priority(host->tid, SCHED_OTHER);
+        set_nice(host->tid, 0);
 }
 
 static void *worker(void *argument)
