@@ -218,16 +218,20 @@ static void emit_tree(struct program *p, const struct range *ranges, size_t coun
         return;
     }
     size_t half = count / 2;
-    /* Conditional jumps reach 255 instructions only, so the far side is reached by a plain one. */
+    /* Conditional jumps reach 255 instructions only, so a far side is reached by a plain one. */
     emit(p, BPF_JMP | BPF_JGE | BPF_K, ranges[half].first, 0, 1);
     size_t jump = emit(p, BPF_JMP | BPF_JA, 0, 0, 0);
     emit_tree(p, ranges, half);
     size_t distance = p->count - jump - 1;
     if (distance <= 255) {
-        p->code[jump - 1].jt = (uint8_t)(distance + 1);
-        p->code[jump - 1].jf = 1;
+        /* Without it: each sandbox has the kernel translate the whole filter. */
+        memmove(&p->code[jump], &p->code[jump + 1], distance * sizeof *p->code);
+        p->count--;
+        p->code[jump - 1].jt = (uint8_t)distance;
+        p->code[jump - 1].jf = 0;
+    } else {
+        p->code[jump].k = (uint32_t)distance;
     }
-    p->code[jump].k = (uint32_t)distance;
     emit_tree(p, ranges + half, count - half);
 }
 
