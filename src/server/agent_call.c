@@ -41,16 +41,19 @@ static const struct http_call_events events = {
     .head = on_head, .data = on_data, .end = on_end, .drained = on_drained};
 
 int agent_call_start(struct server *server, const char *sandbox_id, const char *method,
-                     const char *target, struct str body, agent_call_done_fn *done, void *arg,
-                     struct agent_call **ret)
+                     const char *target, const char *content_type, struct str body,
+                     agent_call_done_fn *done, void *arg, struct agent_call **ret)
 {
+    _cleanup_free_ char *fields =
+        content_type ? xasprintf("Host: agent\r\nContent-Type: %s\r\n", content_type)
+                     : xstrdup("Host: agent\r\n");
     _cleanup_free_ char *path = xasprintf("%s/%s/agent.sock", server->config->run, sandbox_id);
     struct agent_call *call = xcalloc(1, sizeof *call);
     struct http_call_options options = {
         .loop = &server->loop, .socket_path = path, .events = &events, .arg = call};
     call->done = done;
     call->arg = arg;
-    int rc = http_call_open(&options, str_from(method), str_from(target), STR("Host: agent\r\n"),
+    int rc = http_call_open(&options, str_from(method), str_from(target), str_from(fields),
                             (int64_t)body.len, &call->http);
     if (rc < 0) {
         free(call);

@@ -11,10 +11,10 @@ struct server;
  * agent_call_start; the call is freed already. */
 typedef void agent_call_done_fn(int status, void *arg);
 
-/* Body may be empty. 0 with *ret, which is valid until done is called; or -errno, and done is not
+/* Body may be empty; content_type is what it is, NULL where the agent knows. 0 with *ret, which is valid until done is called; or -errno, and done is not
  * called. */
 int agent_call_start(struct server *server, const char *sandbox_id, const char *method,
-                     const char *target, struct str body, agent_call_done_fn *done, void *arg,
-                     struct agent_call **ret);
+                     const char *target, const char *content_type, struct str body,
+                     agent_call_done_fn *done, void *arg, struct agent_call **ret);
 /* Ends it without calling back; NULL is fine. */
 void agent_call_cancel(struct agent_call *call);

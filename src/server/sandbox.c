@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "rpc/envelope.h"
 #include "server/agent_call.h"
 #include "server/launcher_link.h"
 #include "server/network.h"
@@ -220,10 +221,11 @@ static void begin(struct sandbox *sb)
 static void on_silence(uv_timer_t *timer);
 
 /* A request of ours to the agent, with a deadline. False when it was killed instead. */
-static bool ask_agent(struct sandbox *sb, const char *method, const char *target, struct str body,
-                      agent_call_done_fn *done)
+static bool ask_agent(struct sandbox *sb, const char *method, const char *target,
+                      const char *content_type, struct str body, agent_call_done_fn *done)
 {
-    int rc = agent_call_start(sb->server, sb->id, method, target, body, done, sb, &sb->call);
+    int rc = agent_call_start(sb->server, sb->id, method, target, content_type, body, done, sb,
+                              &sb->call);
     if (rc < 0) {
         sandbox_kill(sb, "its agent cannot be reached");
         return false;
@@ -239,36 +241,55 @@ static void on_silence(uv_timer_t *timer)
 }
 
 /* True when the agent did as it was asked; otherwise the sandbox is being killed. */
-static bool agent_did(struct sandbox *sb, int status)
+static bool agent_did(struct sandbox *sb, bool well)
 {
     sb->call = NULL;
     uv_timer_stop(&sb->timer);
-    if (status == 204)
+    if (well)
         return true;
-    log_error("agent did not answer as it should", "id=%s status=%d", sb->id, status);
+    log_error("agent did not answer as it should", "id=%s", sb->id);
     sandbox_kill(sb, "its agent failed");
     return false;
 }
 
-static void on_greeted(int status, void *arg)
+static void on_rehearsed(int status, void *arg)
 {
     struct sandbox *sb = arg;
-    if (!agent_did(sb, status))
+    /* Not every template has the program. */
+    if (!agent_did(sb, status > 0))
         return;
     sb->state = SANDBOX_WAITING;
     pool_ready(sb);
 }
 
-/* One for the pool has been made. Its first answer is the slow one, so it is not for a client. */
+static void on_greeted(int status, void *arg)
+{
+    struct sandbox *sb = arg;
+    struct buf body;
+    if (!agent_did(sb, status == 204))
+        return;
+    buf_init(&body, 256);
+    int rc =
+        envelope_append(&body, 0, STR("{\"process\":{\"cmd\":\"/bin/true\"},\"stdin\":false}"));
+    assert(rc == 0);
+    (void)rc;
+    (void)ask_agent(sb, "POST", "/process.Process/Start", "application/connect+json",
+                    buf_str(&body), on_rehearsed);
+    buf_done(&body);
+}
+
+/* One for the pool has been made. Its first answer is a slow one, so it is not for a client, and so
+ * is its first process: what the kernel learns of the root file system, and which of the agent's pages
+ * are its own, takes as long as starting the program. */
 static void greet(struct sandbox *sb)
 {
-    (void)ask_agent(sb, "GET", "/health", STR(""), on_greeted);
+    (void)ask_agent(sb, "GET", "/health", NULL, STR(""), on_greeted);
 }
 
 static void on_claimed(int status, void *arg)
 {
     struct sandbox *sb = arg;
-    if (!agent_did(sb, status))
+    if (!agent_did(sb, status == 204))
         return;
     if (LIST_EMPTY(&sb->waits))
         sandbox_kill(sb, "its client has gone");
@@ -280,7 +301,7 @@ void sandbox_claim(struct sandbox *sb, struct str agent_config)
 {
     sb->state = SANDBOX_CREATING;
     /* The row is written while the agent reads. */
-    if (ask_agent(sb, "POST", "/init", agent_config, on_claimed))
+    if (ask_agent(sb, "POST", "/init", NULL, agent_config, on_claimed))
         (void)save(sb);
 }
 

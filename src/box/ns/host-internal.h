@@ -89,7 +89,7 @@ struct box_host {
     size_t kits_ready, kits_coming, kits_awaited;
     uint64_t last_kit;
     struct box_limits usual; /* those of the last creation: kits are made for them */
-    int patience_fd; /* timer: when to make more */
+    int patience_fd;         /* timer: when to make more */
     atomic_bool closing;
     struct zygote zygote;
     struct watch zygote_watch, worker_watch, maker_watch, patience_watch;
