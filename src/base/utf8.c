@@ -35,15 +35,18 @@ static bool begins(const unsigned char *p, size_t have)
     return true;
 }
 
-bool utf8_valid(struct str s)
+size_t utf8_char(struct str s)
 {
     const unsigned char *p = (const unsigned char *)s.p;
-    for (size_t i = 0; i < s.len;) {
-        size_t n = length_from_first(p[i]);
-        if (n == 0 || n > s.len - i || !begins(p + i, n))
+    size_t n = s.len ? length_from_first(p[0]) : 0;
+    return n && n <= s.len && begins(p, n) ? n : 0;
+}
+
+bool utf8_valid(struct str s)
+{
+    for (size_t i = 0, n; i < s.len; i += n)
+        if ((n = utf8_char((struct str){s.p + i, s.len - i})) == 0)
             return false;
-        i += n;
-    }
     return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -57,6 +58,16 @@ static struct str text_member(const json_t *o, const char *name)
     return (struct str){json_string_value(value), json_string_length(value)};
 }
 
+/* What a shell has instead of exceptions. */
+static void tell_status(struct driver *d, json_int_t status)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%lld", (long long)status);
+    if (status)
+        d->base.events->failed(STR("ExitStatus"), (struct str){text, (size_t)len}, STR(""),
+                               d->base.arg);
+}
+
 static void on_event(struct driver *d, const json_t *line)
 {
     const struct kernel_events *events = d->base.events;
@@ -77,6 +88,8 @@ static void on_event(struct driver *d, const json_t *line)
     } else if (strcmp(event, "error") == 0) {
         events->failed(text_member(line, "name"), text_member(line, "value"),
                        text_member(line, "traceback"), d->base.arg);
+    } else if (strcmp(event, "status") == 0) {
+        tell_status(d, json_integer_value(json_object_get(line, "status")));
     } else if (strcmp(event, "done") == 0) {
         d->running = false;
         events->done(d->base.arg);
@@ -159,8 +172,15 @@ static void arm(struct driver *d)
 
 /* ---- what is sent ---- */
 
+/* Spares of the output pipes, for when a cell has closed them; what it starts does not get them. */
 static const char bash_setup[] = "PS1= PS2=; set +H +m; unset HISTFILE; shopt -u checkwinsize\n"
+                                 "exec 61>&1 62>&2\n"
                                  "printf '{\"event\":\"ready\"}\\n' >&3\n";
+/* A line of its own: an interrupt drops the rest of the one it comes in. Not traced by set -x. */
+static const char bash_after[] =
+    "{ printf '{\"event\":\"status\",\"status\":%d}\\n' $? >&3; PS1= PS2= PROMPT_COMMAND=;"
+    " [[ -e /proc/self/fd/1 ]] || exec 1>&61; } 2>/dev/null\n"
+    "[[ -e /proc/self/fd/2 ]] || exec 2>&62\n";
 
 /* As $'…': on one line, whatever it is. */
 static void append_quoted(struct buf *out, struct str text)
@@ -203,7 +223,8 @@ static void append_script(struct buf *out, struct str code, const struct kernel_
     append_exports(out, env->before);
     buf_append_z(out, "eval -- ");
     append_quoted(out, code);
-    buf_append_z(out, " </dev/null 3>&-\n");
+    buf_append_z(out, " </dev/null 3>&- 61>&- 62>&-\n");
+    buf_append_z(out, bash_after);
     append_exports(out, env->after);
     buf_append_z(out, "printf '{\"event\":\"done\"}\\n' >&3\n");
 }

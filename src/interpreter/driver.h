@@ -9,6 +9,7 @@
  *     {"event":"stdout"|"stderr","text":"…"}     where the order or the cut of output matters
  *     {"event":"result","bundle":{MIME:value},"main":true|false}
  *     {"event":"error","name":"…","value":"…","traceback":"…"}
+ *     {"event":"status","status":number}         an exit status; other than 0 it is an error
  *     {"event":"done"}
  * SIGINT interrupts it, the end of the socket ends it. */
 #pragma once

@@ -27,7 +27,7 @@
 #include "interpreter/wire.h"
 
 enum {
-    HELLO_MS = 5, /* between attempts to be heard by a kernel that starts */
+    HELLO_MS = 2, /* from an answer that iopub did not show to the next attempt */
     RECONNECT_MS = 2,
     REPLY_MOST_MS = 1000, /* after "idle": it was sent before */
     EARLY_MAX = 4096,
@@ -61,6 +61,7 @@ struct jupyter {
     /* the execution that runs */
     char id[WIRE_ID_SIZE];
     bool running, replied, idle;
+    json_t *error; /* of the reply: told at the end, if it was not before */
     /* silent requests before and after it (R: the environment) */
     json_t *after;
 };
@@ -142,23 +143,6 @@ static void jupyter_execute(struct kernel *k, struct str code, const struct kern
     http_loop_defer(j->loop, &j->pump); /* sending may swallow the event that reading waits for */
 }
 
-static void finish(struct jupyter *j)
-{
-    j->running = false;
-    uv_timer_stop(j->timer);
-    if (j->after) {
-        send_r_environment(j, j->after);
-        json_decref(j->after);
-        j->after = NULL;
-    }
-    j->base.events->done(j->base.arg);
-}
-
-static void on_no_reply(uv_timer_t *timer)
-{
-    finish(timer->data);
-}
-
 static struct str member(const json_t *o, const char *name)
 {
     const json_t *value = json_object_get(o, name);
@@ -176,6 +160,27 @@ static void tell_error(struct jupyter *j, const json_t *content)
     j->base.events->failed(member(content, "ename"), member(content, "evalue"), buf_str(&traceback),
                            j->base.arg);
     buf_done(&traceback);
+}
+
+static void finish(struct jupyter *j)
+{
+    if (j->error)
+        tell_error(j, j->error);
+    json_decref(j->error);
+    j->error = NULL;
+    j->running = false;
+    uv_timer_stop(j->timer);
+    if (j->after) {
+        send_r_environment(j, j->after);
+        json_decref(j->after);
+        j->after = NULL;
+    }
+    j->base.events->done(j->base.arg);
+}
+
+static void on_no_reply(uv_timer_t *timer)
+{
+    finish(timer->data);
 }
 
 static void on_iopub(struct jupyter *j, const struct wire_message *m)
@@ -206,10 +211,14 @@ static void on_shell(struct jupyter *j, const struct wire_message *m)
     if (strcmp(wire_type(m), "execute_reply") != 0)
         return;
     j->replied = true;
+    if (status && strcmp(status, "error") == 0 && !j->error)
+        j->error = json_incref(m->content);
     if (status && strcmp(status, "aborted") == 0)
         j->base.events->failed(STR("ExecutionAborted"), STR("Execution was aborted"), STR(""),
                                j->base.arg);
 }
+
+static void say_hello(uv_timer_t *timer);
 
 static void on_message(struct jupyter *j, enum channel channel, const struct wire_message *m)
 {
@@ -219,6 +228,9 @@ static void on_message(struct jupyter *j, enum channel channel, const struct wir
             j->ready = true;
             uv_timer_stop(j->timer);
             j->base.events->ready(j->base.arg);
+        } else if (channel == CHANNEL_SHELL && wire_answers(m, j->hello_id)) {
+            /* One at a time: R takes its time for each. */
+            uv_timer_start(j->timer, say_hello, HELLO_MS, 0);
         }
         return;
     }
@@ -312,7 +324,7 @@ static void connect_all(struct jupyter *j)
 {
     for (int c = 0; c < CHANNELS; c++)
         connect_channel(j, (enum channel)c);
-    uv_timer_start(j->timer, say_hello, 0, HELLO_MS);
+    uv_timer_start(j->timer, say_hello, 0, 0);
 }
 
 /* ---- the process ---- */
@@ -389,6 +401,7 @@ static void last_closed(uv_handle_t *handle)
         if (j->socket[c])
             zmq_close(j->socket[c]);
     json_decref(j->after);
+    json_decref(j->error);
     buf_done(&j->early);
     free(j->address);
     free(j->connection_file);

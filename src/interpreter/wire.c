@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "interpreter/digest.h"
 
 /* Parts behind the delimiter: signature, header, parent, metadata, content; then buffers. */
@@ -112,10 +113,23 @@ static int receive_parts(void *socket, struct parts *p)
     return 1;
 }
 
+/* A copy with a question mark for each byte that is no UTF-8. */
+static char *repair(struct str text)
+{
+    char *copy = xstrndup(text.p, text.len);
+    for (size_t i = 0, n; i < text.len; i += n ? n : 1)
+        if ((n = utf8_char((struct str){text.p + i, text.len - i})) == 0)
+            copy[i] = '?';
+    return copy;
+}
+
 static json_t *parse_object(struct str text)
 {
-    /* Non-finite numbers are no JSON, but Python writes them: such a message is malformed. */
     json_t *value = json_loadb(text.p, text.len, JSON_ALLOW_NUL, NULL);
+    if (!value && !utf8_valid(text)) { /* R passes on what a cell prints as it is */
+        _cleanup_free_ char *repaired = repair(text);
+        value = json_loadb(repaired, text.len, JSON_ALLOW_NUL, NULL);
+    }
     if (json_is_object(value))
         return value;
     json_decref(value);

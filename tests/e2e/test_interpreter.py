@@ -4,7 +4,6 @@
 import threading
 
 import pytest
-from e2b import TimeoutException
 from e2b.exceptions import NotFoundException, SandboxException
 from e2b_code_interpreter import AsyncSandbox
 
@@ -167,8 +166,34 @@ def test_several_and_none(box):
     c = chart(box, "f, (a, b) = plt.subplots(1, 2); a.plot([1], [1]); b.bar(['x'], [1]); f.suptitle('both')")
     assert (c.type.value, c.title) == ("superchart", "both")
     assert [e.type.value for e in c.elements] == ["line", "bar"]
+    c = chart(box, "f, (a, b) = plt.subplots(1, 2); a.plot([1], [1]); b.imshow([[1]])")
+    assert [e.type.value for e in c.elements] == ["line", "unknown"]
     c = chart(box, "plt.imshow([[1, 2], [3, 4]]); plt.title('picture')")
     assert (c.type.value, c.title, c.elements) == ("unknown", "picture", [])
+
+
+def test_what_bars_and_boxes_stand_for(box):
+    c = chart(box, "plt.hist([1, 1, 2, 3, 3, 3], bins=2)")
+    assert [(e.label, e.value, e.group) for e in c.elements] == [("1.5", 2, "Group 0"), ("2.5", 4, "Group 0")]
+    c = chart(box, "plt.barh(['a', 'b'], [1e-13, 2]); plt.xlabel('size (kg)'); plt.ylabel('who')")
+    assert (c.x_label, c.x_unit, c.y_label, c.y_unit) == ("who", None, "size (kg)", "kg")
+    assert [e.value for e in c.elements] == [1e-13, 2]
+    c = chart(box, "import numpy as np; x = np.arange(2); plt.xticks(x, ['a', 'b'])\n"
+                   "for i in range(3): plt.bar(x + 0.27 * (i - 1), [i + 1, 0], 0.27, label=f'g{i}')")
+    assert [(e.label, e.group, e.value) for e in c.elements][::2] == [("a", "g0", 1), ("a", "g1", 2), ("a", "g2", 3)]
+    c = chart(box, "plt.boxplot([[1, 2, 3, 4, 100]], showmeans=True, meanline=False)")
+    assert (c.elements[0].median, c.elements[0].outliers) == (3, [100])
+
+
+@pytest.mark.parametrize("code", [
+    "plt.contour([[1, 2], [3, 4]])", "plt.figure().add_subplot(projection='3d').plot([1], [1], [1])",
+    "plt.hexbin([1, 2, 3], [1, 2, 3], gridsize=4)", "plt.quiver([1], [1], [1], [1])"])
+def test_what_is_no_chart_of_ours(box, code):
+    assert chart(box, code).type.value == "unknown"
+
+
+def test_nothing_drawn(box):
+    assert chart(box, "plt.axes()") is None
 
 
 # ---- contexts -----------------------------------------------------------------------------------
@@ -224,66 +249,6 @@ def test_bad_requests(box):
     assert raw(box, "GET", "/else").status_code == 404
     with pytest.raises(SandboxException):
         box.run_code("1", language="cobol")
-
-
-# ---- other languages ----------------------------------------------------------------------------
-
-
-def test_bash(box):
-    assert box.run_code("cd /tmp; A=5; f() { echo in f; }", language="bash").error is None
-    result = box.run_code("pwd; echo $A; f; echo err >&2", language="bash")
-    assert ("".join(result.logs.stdout), "".join(result.logs.stderr)) == ("/tmp\n5\nin f\n", "err\n")
-    assert box.run_code("echo $FOO", language="bash", envs={"FOO": "b a'r"}).logs.stdout == ["b a'r\n"]
-    assert box.run_code("echo ${FOO:-none}", language="bash").logs.stdout == ["none\n"]
-    assert "".join(box.run_code("cat <<X\n'a' \\\\ \"b\"\nX", language="bash").logs.stdout) == "'a' \\ \"b\"\n"
-    with pytest.raises(TimeoutException):
-        box.run_code("while :; do :; done", language="bash", timeout=1)
-    assert box.run_code("echo $A", language="bash").logs.stdout == ["5\n"]
-
-
-def test_javascript(box):
-    run = lambda code, **kw: box.run_code(code, language="js", **kw)  # noqa: E731
-    assert run("const a = 5; let b = { x: [1] }; b").results[0].json == {"x": [1]}
-    assert run("a + b.x[0]").text == "6"
-    assert run("console.log('out'); console.error('err')").logs.stdout == ["out\n"]
-    assert run("import { sep } from 'path'\nimport os, { EOL } from 'node:os'\nsep + EOL.length").text == "/1"
-    assert run("const later = await Promise.resolve('later'); later").text == "later"
-    assert run("later.length").text == "5"
-    error = run("null.x").error
-    assert error.name == "TypeError" and "cell.js" in error.traceback
-    assert run("process.env.FOO", envs={"FOO": "bar"}).text == "bar"
-    assert run("process.env.FOO").results == []
-    with pytest.raises(TimeoutException):
-        run("for (;;);", timeout=1)
-    assert run("a").text == "5"
-
-
-def test_typescript(box):
-    run = lambda code: box.run_code(code, language="ts")  # noqa: E731
-    assert run("interface P { x: number }\nconst f = (p: P): number => p.x\nf({ x: 4 })").text == "4"
-    assert run("const m: string = await Promise.resolve('typed'); m").text == "typed"
-    assert run("enum E { A, B }\nE.B").text == "1"
-
-
-def test_r(box):
-    run = lambda code, **kw: box.run_code(code, language="r", **kw)  # noqa: E731
-    text = lambda code, **kw: run(code, **kw).results[0].text.strip()  # noqa: E731
-    assert text("x <- 20; x + 1") == "[1] 21"
-    assert run('print("printed")').logs.stdout == ['[1] "printed"\n']
-    assert text("Sys.getenv('FOO')", envs={"FOO": "b\"a'r"}) == '[1] "b\\"a\'r"'
-    assert text("Sys.getenv('FOO', unset='none')") == '[1] "none"'
-    assert "wrong" in run("stop('wrong')").error.value
-    assert text("x") == "[1] 20"
-
-
-def test_java(box):
-    run = lambda code, **kw: box.run_code(code, language="java", **kw)  # noqa: E731
-    assert run("int x = 20;\nint twice(int a) {\n  return a * 2;\n}\ntwice(x) + 1").text == "41"
-    assert "".join(run('System.out.println("out " + x)').logs.stdout) == "out 20\n"
-    assert run('System.getProperty("FOO")', envs={"FOO": "bar"}).text == "bar"
-    assert run('System.getProperty("FOO", "none")').text == "none"
-    assert run('throw new IllegalStateException("bad");').error.name == "java.lang.IllegalStateException"
-    assert "String" in run('int y = "a";').error.value
 
 
 # ---- asynchronous -------------------------------------------------------------------------------

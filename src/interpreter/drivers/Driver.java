@@ -21,7 +21,12 @@ public class Driver {
 
     static String quote(String s) {
         StringBuilder b = new StringBuilder("\"");
-        for (char c : s.toCharArray()) {
+        for (int i = 0; i < s.length(); i++) {
+            char c = s.charAt(i);
+            boolean half = Character.isSurrogate(c)
+                && !(i + 1 < s.length() && Character.isSurrogatePair(c, s.charAt(i + 1)))
+                && !(i > 0 && Character.isSurrogatePair(s.charAt(i - 1), c));
+            if (half) c = '\ufffd'; // which no JSON has
             if (c == '"' || c == '\\') b.append('\\').append(c);
             else if (c < 32 || c > 126) b.append(String.format("\\u%04x", (int) c));
             else b.append(c);

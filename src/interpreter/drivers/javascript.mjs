@@ -11,17 +11,32 @@ import { pathToFileURL } from 'node:url'
 import util from 'node:util'
 import vm from 'node:vm'
 
+// A cell may change what is global, these among it.
+const { stringify, parse } = JSON
+const { stdout, stderr } = process
+
 const socket = new net.Socket({ fd: 3, readable: true, writable: true })
-const send = (event) => fs.writeSync(3, JSON.stringify(event) + '\n')
+const HALF = /(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g // half a character, which no JSON has
+const pause = new Int32Array(new SharedArrayBuffer(4))
+
+function send(event) {
+  const line = Buffer.from(stringify(event).replace(HALF, '$1\\ufffd') + '\n')
+  for (let at = 0; at < line.length;) {
+    try {
+      at += fs.writeSync(3, line, at)
+    } catch (error) {
+      if (error.code !== 'EAGAIN') process.exit(70)
+      Atomics.wait(pause, 0, 0, 1)
+    }
+  }
+}
+
+// All that was written is on its way before anything else is said.
+const drained = (stream) => new Promise((done) => stream.write('', done))
+
 const require = createRequire(path.join(process.cwd(), 'cell.js'))
 
-const context = vm.createContext(Object.assign(Object.create(null), {}))
-for (const name of Object.getOwnPropertyNames(globalThis)) {
-  const d = Object.getOwnPropertyDescriptor(globalThis, name)
-  if (!(name in context) || name === 'console') Object.defineProperty(context, name, d)
-}
-Object.assign(context, { require, module: { exports: {} }, exports: {}, display, console, process })
-context.global = context.globalThis = vm.runInContext('this', context)
+Object.assign(globalThis, { require, module: { exports: {} }, exports: {}, display })
 
 // ---- results ----
 
@@ -39,8 +54,8 @@ function bundleOf(value) {
   const proto = Object.getPrototypeOf(value)
   if (Array.isArray(value) || proto === null || proto.constructor?.name === 'Object') {
     try {
-      const text = JSON.stringify(value)
-      if (text && text.length < 1 << 20) bundle['application/json'] = JSON.parse(text)
+      const text = stringify(value)
+      if (text && text.length < 1 << 20) bundle['application/json'] = parse(text)
     } catch { /* circular, or a BigInt */ }
   }
   return bundle
@@ -166,7 +181,7 @@ process.on('SIGINT', () => interrupted?.(Object.assign(new Error('Execution was 
 
 async function run(code) {
   // breakOnSigint ends a busy loop; the promise ends a wait.
-  const value = compile(code).runInContext(context, { breakOnSigint: true })
+  const value = compile(code).runInThisContext({ breakOnSigint: true })
   if (typeof value?.then !== 'function') return value
   return Promise.race([value, new Promise((_, reject) => { interrupted = reject })])
 }
@@ -198,6 +213,7 @@ async function execute({ code, before, after }) {
     interrupted = null
     changeEnvironment(after)
   }
+  await Promise.all([drained(stdout), drained(stderr)])
   send({ event: 'done' })
 }
 
@@ -208,7 +224,11 @@ let text = ''
 socket.setEncoding('utf8')
 socket.on('data', (chunk) => {
   text += chunk
-  for (let end; (end = text.indexOf('\n')) >= 0; text = text.slice(end + 1)) execute(JSON.parse(text.slice(0, end)))
+  for (let end; (end = text.indexOf('\n')) >= 0;) {
+    const line = text.slice(0, end)
+    text = text.slice(end + 1)
+    execute(parse(line))
+  }
 })
 socket.on('end', () => process.exit(0))
 send({ event: 'ready' })
