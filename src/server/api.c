@@ -6,8 +6,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "server/field.h"
+#include "server/limit.h"
+#include "server/observe.h"
 #include "server/sandbox_list.h"
 #include "server/server.h"
 
@@ -16,6 +21,16 @@ enum { RETRY_AFTER_S = 2 };
 static void health(struct api_request *r)
 {
     api_reply_empty(r, 204);
+}
+
+/* For who distributes load: alive is not yet able to make sandboxes. */
+static void ready(struct api_request *r)
+{
+    const char *why = observe_not_ready(r->server);
+    if (why)
+        api_reply_refused(r, 503, RETRY_AFTER_S, "launcher", why);
+    else
+        api_reply_empty(r, 204);
 }
 
 /* Routes of the protocol that have no implementation behind them yet: better a clear answer than
@@ -28,6 +43,7 @@ static void not_implemented(struct api_request *r)
 
 static const struct api_route routes[] = {
     {"GET", "/health", health, API_BODY_NONE, true},
+    {"GET", "/ready", ready, API_BODY_NONE, true},
 
     {"POST", "/sandboxes", api_sandbox_create_v1, API_BODY_OBJECT},
     {"POST", "/v2/sandboxes", api_sandbox_create_v2, API_BODY_OBJECT},
@@ -92,11 +108,13 @@ void api_reply_json(struct api_request *r, int status, json_t *value)
         api_reply_error(r, 500, "the answer cannot be written as JSON");
         return;
     }
+    r->status = status;
     http_respond(r->x, status, "application/json; charset=utf-8", str_from(text));
 }
 
 void api_reply_empty(struct api_request *r, int status)
 {
+    r->status = status;
     http_respond(r->x, status, NULL, STR(""));
 }
 
@@ -110,7 +128,16 @@ void api_reply_error(struct api_request *r, int status, const char *fmt, ...)
     /* Clients retry on these only when told when, and only with a whole number. */
     if (status == 429 || status == 503)
         http_respond_headerf(r->x, "Retry-After", "%d", RETRY_AFTER_S);
+    r->status = status;
     http_respond_error(r->x, status, "%s", message);
+}
+
+void api_reply_refused(struct api_request *r, int status, uint64_t retry_s, const char *cause,
+                       const char *message)
+{
+    json_t *body = json_pack("{s:i, s:s, s:s}", "code", status, "message", message, "cause", cause);
+    http_respond_headerf(r->x, "Retry-After", "%llu", (unsigned long long)retry_s);
+    api_reply_json(r, status, body);
 }
 
 void api_reply_err(struct api_request *r, const struct err *err)
@@ -133,7 +160,7 @@ void api_reply_launcher_err(struct api_request *r, const struct err *err)
 struct sandbox *api_find_sandbox(struct api_request *r, bool killing_too)
 {
     struct str rest = str_from(r->params[0]), part;
-    char id[ROUTE_ID_MAX + 1];
+    char id[ROUTE_ID_MAX + 1] = "";
     size_t parts = 0;
     for (struct str all = rest; str_split(&all, '-', &part);)
         parts++;
@@ -149,6 +176,7 @@ struct sandbox *api_find_sandbox(struct api_request *r, bool killing_too)
     struct sandbox *sb = NULL;
     if (route_parse_id(part, id) == 0)
         sb = sandbox_list_find(r->server->sandboxes, id);
+    memcpy(r->about, id, sizeof r->about);
     if (sb && strcmp(sb->project, r->project) == 0 &&
         (sandbox_visible(sb) || (killing_too && sb->state == SANDBOX_KILLING)))
         return sb;
@@ -244,10 +272,27 @@ static bool decode_params(struct api_request *r, const struct str raw[API_PARAMS
 
 /* ---- life of a request ---- */
 
+/* One line a request; those that only look and are answered well are left to those who debug. */
+static void note(const struct api_request *r)
+{
+    struct stats *stats = &r->server->stats;
+    int64_t took = clock_mono_ns() - r->began;
+    bool quiet = r->status && r->status < 400 && strcmp(r->route->method, "GET") == 0;
+    stats_answer(stats->api, r->status);
+    if (r->status)
+        stats_time(&stats->api_times, took);
+    log_write(quiet ? LOG_DEBUG : LOG_INFO, "request",
+              "request_id=%s project=%s method=%s route=%s sandbox=%s status=%d us=%lld", r->id,
+              *r->project ? r->project : "-", r->route->method, r->route->path,
+              *r->about ? r->about : "-", r->status, (long long)(took / 1000));
+}
+
 static void on_closed(struct http_exchange *x, void *arg)
 {
     struct api_request *r = arg;
+    note(r);
     sandbox_wait_cancel(&r->wait);
+    turn_end(&r->turn);
     api_network_forget(r);
     for (int i = 0; i < API_PARAMS_MAX; i++)
         free(r->params[i]);
@@ -299,6 +344,46 @@ static bool authorized(struct api_request *r)
     return true;
 }
 
+/* Whether the project has not asked too often of late. */
+static bool within_rate(struct api_request *r)
+{
+    struct limit_state state;
+    if (!r->server->limit)
+        return true;
+    bool ok = limit_take(r->server->limit, r->project, r->began, &state);
+    http_respond_headerf(r->x, "RateLimit-Limit", "%llu", (unsigned long long)state.burst);
+    http_respond_headerf(r->x, "RateLimit-Remaining", "%llu", (unsigned long long)state.remaining);
+    http_respond_headerf(r->x, "RateLimit-Reset", "%llu", (unsigned long long)state.reset);
+    if (ok)
+        return true;
+    r->server->stats.refused_rate++;
+    api_reply_refused(r, 429, state.reset, "rate", "too many requests of this project");
+    return false;
+}
+
+static bool id_valid(struct str id)
+{
+    for (size_t i = 0; i < id.len; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", id.p[i]) ||
+            id.p[i] == '\0')
+            return false;
+    return id.len > 0 && id.len <= API_REQUEST_ID_MAX;
+}
+
+/* The client's own name for its request, so that both logs can be laid side by side. */
+static void name_request(struct api_request *r)
+{
+    struct str given = http_header_get(&r->head->headers, "X-Request-Id");
+    uint64_t number;
+    if (given.p && id_valid(given)) {
+        snprintf(r->id, sizeof r->id, "%.*s", STR_ARG(given));
+    } else {
+        random_bytes(&number, sizeof number);
+        snprintf(r->id, sizeof r->id, "%016llx", (unsigned long long)number);
+    }
+    http_respond_header(r->x, "X-Request-Id", r->id);
+}
+
 static void reply_preflight(struct http_exchange *x)
 {
     struct str headers =
@@ -321,7 +406,7 @@ void api_handle(struct server *server, struct http_exchange *x)
         http_respond_header(x, "Access-Control-Allow-Origin", "*");
         http_respond_header(x, "Access-Control-Expose-Headers",
                             "X-Next-Token, X-Total-Running, RateLimit-Limit, RateLimit-Remaining, "
-                            "RateLimit-Reset, Retry-After");
+                            "RateLimit-Reset, Retry-After, X-Request-Id");
     }
     if (str_eqz(head->method, "OPTIONS") &&
         http_header_has(&head->headers, "Access-Control-Request-Method")) {
@@ -344,8 +429,10 @@ void api_handle(struct server *server, struct http_exchange *x)
     r->x = x;
     r->head = head;
     r->route = route;
+    r->began = clock_mono_ns();
+    name_request(r);
     http_exchange_on(x, &events, r);
-    if (!route->open && !authorized(r))
+    if (!route->open && (!authorized(r) || !within_rate(r)))
         return;
     if (!decode_params(r, params))
         api_reply_error(r, 400, "bad escape in the path");

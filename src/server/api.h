@@ -10,10 +10,12 @@
 #include "http/server.h"
 #include "server/key.h"
 #include "server/sandbox.h"
+#include "server/turn.h"
 
 enum {
     API_PARAMS_MAX = 3,
     API_BODY_MAX = 1 << 20,
+    API_REQUEST_ID_MAX = 64,
 };
 
 struct server;
@@ -28,7 +30,13 @@ struct api_request {
     char project[KEY_NAME_MAX + 1]; /* of the key */
     char *params[API_PARAMS_MAX];   /* decoded path segments where the route has {} */
     json_t *body;                   /* object; NULL if the route takes none */
+    char about[ROUTE_ID_MAX + 1];    /* the sandbox that it names, "": none */
+    char id[API_REQUEST_ID_MAX + 1]; /* the client's X-Request-Id, or ours */
+    int64_t began;                   /* monotonic */
+    int status;                      /* as answered; 0: not yet */
     struct sandbox_wait wait;
+    struct turn turn;       /* of a creation */
+    bool has_turn;
     int64_t timeout;           /* of a connect that waits */
     bool pooled;               /* a creation that was given a sandbox of the pool ... */
     bool anew;                 /* ... and is to be given none again */
@@ -59,6 +67,9 @@ void api_reply_json(struct api_request *r, int status, json_t *value); /* refere
 void api_reply_empty(struct api_request *r, int status);
 void api_reply_error(struct api_request *r, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* 429 or 503, with one word for programs in the member "cause". */
+void api_reply_refused(struct api_request *r, int status, uint64_t retry_s, const char *cause,
+                       const char *message);
 void api_reply_err(struct api_request *r, const struct err *err);
 /* What a launcher could not do: no room is 503, a fault 500 (protocol.md 2.2). */
 void api_reply_launcher_err(struct api_request *r, const struct err *err);

@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "server/admission.h"
 #include "server/field.h"
 #include "server/network.h"
 #include "server/pool.h"
@@ -17,6 +19,7 @@
 enum {
     TIMEOUT_V1 = 15,
     TIMEOUT_V2 = 300,
+    ROOM_RETRY_S = 5,
     METADATA_MAX = 64 * 1024, /* bytes as JSON: a page of a listing holds 100 of them */
     MASK_HOST_MAX = 255,
 };
@@ -185,15 +188,23 @@ static struct sandbox *make(struct api_request *r, const struct order *order,
 static void on_created(struct sandbox_wait *wait, struct sandbox *sb, const struct err *err)
 {
     struct api_request *r = CONTAINER_OF(wait, struct api_request, wait);
+    struct stats *stats = &r->server->stats;
     if (err && r->pooled && !r->anew) {
         /* It died while it waited, unnoticed. */
         r->anew = true;
         r->route->handler(r);
-    } else if (err) {
+        return;
+    }
+    if (err) {
+        stats->create_failed++;
         api_reply_launcher_err(r, err);
     } else {
+        *(r->pooled ? &stats->created_pooled : &stats->created_new) += 1;
+        stats_time(&stats->create_times, clock_mono_ns() - r->began);
+        memcpy(r->about, sb->id, sizeof r->about);
         api_reply_json(r, 201, sandbox_record_created(sb));
     }
+    turn_end(&r->turn);
 }
 
 static void start(struct api_request *r, const struct order *order, const struct template *template)
@@ -216,6 +227,34 @@ static void start(struct api_request *r, const struct order *order, const struct
     free(config);
 }
 
+static bool has_room(struct api_request *r)
+{
+    struct err err;
+    const char *cause;
+    if (admission_check(r->server, r->project, &cause, &err) == 0)
+        return true;
+    r->server->stats.refused_room++;
+    api_reply_refused(r, err_http_status(err.code), ROOM_RETRY_S, cause, err.message);
+    return false;
+}
+
+/* Room may have gone while it waited: it is looked at once more. */
+static void on_turn(struct turn *turn)
+{
+    struct api_request *r = CONTAINER_OF(turn, struct api_request, turn);
+    r->has_turn = true;
+    r->route->handler(r);
+    if (r->status)
+        turn_end(turn);
+}
+
+static bool my_turn(struct api_request *r)
+{
+    if (!r->has_turn)
+        r->has_turn = turn_take(r->server->turns, &r->turn, r->project, on_turn);
+    return r->has_turn;
+}
+
 static void create(struct api_request *r, struct order *order)
 {
     struct server *server = r->server;
@@ -229,11 +268,7 @@ static void create(struct api_request *r, struct order *order)
     }
     if (server->stopping)
         api_reply_error(r, 503, "the server is stopping");
-    else if (sandbox_list_count(server->sandboxes) - pool_count(server->pool) >=
-             server->config->max_sandboxes)
-        api_reply_error(r, 429, "the limit of %llu sandboxes is reached",
-                        (unsigned long long)server->config->max_sandboxes);
-    else
+    else if (has_room(r) && my_turn(r))
         start(r, order, &template);
     template_done(&template);
 }

@@ -13,7 +13,7 @@
 
 enum {
     CONFIG_DNS_MAX = 3,
-    CONFIG_OPTIONS_MAX = 32,
+    CONFIG_OPTIONS_MAX = 48,
     CONFIG_DEFAULT_UID = 64991, /* the server's user when --user is not given and no user
                                    "carrel" exists; outside every range distributions hand out */
     CONFIG_EGRESS_UID = 64992,  /* the egress relay's: of no other process on the host */
@@ -42,6 +42,11 @@ struct config {
     char *pool;        /* "NAME=COUNT,…": sandboxes kept waiting, pool.h */
     uint64_t net_pool; /* networks and directories kept ready for the next sandboxes */
     uint64_t max_sandboxes;
+    uint64_t project_sandboxes; /* 0: no limit */
+    uint64_t keep_memory_mb;    /* admission.h */
+    uint64_t keep_disk_mb;
+    uint64_t rate; /* requests a second, 0: no limit */
+    char *metrics; /* ADDR:PORT or NULL */
     uint64_t max_timeout;  /* seconds */
     uint64_t stop_timeout; /* seconds */
     enum log_level log_level;

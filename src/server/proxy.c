@@ -214,6 +214,7 @@ static void on_call_head(struct http_call *call, const struct http_response *res
 {
     struct proxy *p = arg;
     p->last = clock_mono_ns();
+    stats_answer(p->server->stats.proxied, response->status);
     if (!p->x)
         return;
     if (!proxy_head_response(p->x, response, p->port == ROUTE_AGENT_PORT)) {

@@ -391,6 +391,7 @@ void sandbox_kill(struct sandbox *sb, const char *reason)
         return;
     log_info("sandbox ends", "id=%s reason=\"%s\"", sb->id, reason);
     sb->state = SANDBOX_KILLING;
+    sb->server->stats.ended += !sb->shelf;
     uv_timer_stop(&sb->timer);
     agent_call_cancel(TAKE_PTR(sb->call));
     if (sb->shelf)

@@ -23,6 +23,8 @@
 #include "server/api.h"
 #include "server/key.h"
 #include "server/launcher_link.h"
+#include "server/limit.h"
+#include "server/observe.h"
 #include "server/pool.h"
 #include "server/proxy.h"
 #include "server/route.h"
@@ -30,6 +32,7 @@
 #include "server/sandbox.h"
 #include "server/sandbox_list.h"
 #include "server/store.h"
+#include "server/turn.h"
 
 enum {
     SWEEP_MS = 30 * 1000,
@@ -233,6 +236,7 @@ static void kill_all(struct server *server)
 
 static void finish(struct server *server)
 {
+    observe_close(server);
     if (server->http)
         http_server_close(TAKE_PTR(server->http));
     uv_stop(&server->loop);
@@ -362,6 +366,8 @@ static void close_all(struct server *server)
     if (uv_loop_close(&server->loop) != 0)
         log_debug("loop not empty at the end", "handles=1");
     http_edge_close(server->edge);
+    turns_free(server->turns);
+    limit_free(server->limit);
     key_ring_free(server->keys);
     store_close(server->store);
     free(server->launcher_path);
@@ -384,10 +390,13 @@ int server_main(const struct config *config, const struct server_start *start)
     open_handles(server);
     server->sandboxes = sandbox_list_new(server);
     server->pool = pool_new(server);
+    server->turns = turns_new();
+    server->limit = config->rate ? limit_new(config->rate) : NULL;
     server->launcher_path = path_join(config->run, "launcher.sock");
     read_host(server);
     server_url(server->listen_fd, server->url, sizeof server->url);
-    if (open_edge(server, &err) < 0 || open_store(server, &err) < 0) {
+    if (open_edge(server, &err) < 0 || open_store(server, &err) < 0 ||
+        observe_open(server, &err) < 0) {
         log_error("cannot start", "error=\"%s\"", err.message);
         status = err_exit_status(err.code);
     }

@@ -7,16 +7,20 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "server/admission.h"
 #include "server/config.h"
+#include "server/stats.h"
 
 struct http_edge;
 struct http_server;
 struct key_ring;
 struct launcher_link;
+struct limit;
 struct pool;
 struct sampler;
 struct sandbox_list;
 struct store;
+struct turns;
 
 /* What all parts of the server share. One per process, but nothing relies on that. */
 struct server {
@@ -28,8 +32,14 @@ struct server {
     struct sandbox_list *sandboxes;
     struct pool *pool;
     struct sampler *sampler;
+    struct stats stats;
+    struct limit *limit; /* NULL: none */
+    struct turns *turns;
+    struct admission_room room; /* as seen last, at room_looked (monotonic) */
+    int64_t room_looked;
     struct http_server *http;
-    struct http_edge *edge; /* NULL without TLS */
+    struct http_edge *edge;      /* NULL without TLS */
+    struct http_server *metrics; /* NULL: nobody reads them */
     int listen_fd; /* until http takes it */
     int ready_fd;  /* -1: none, or told already */
     bool announce; /* print the export lines once ready */
