@@ -91,8 +91,8 @@ static void test_inside(void **state)
     destroy(h, "one");
 }
 
-/* Socket, standard streams, cgroup files (four to read, six doors), the link to init and the
- * transfer pipe, the connection and the directory being read. */
+/* Socket, standard streams, cgroup files (four to read, six doors), the link to init, the two memory
+ * files that it shares, the transfer pipe, the connection and the directory being read. */
 static void test_descriptors(void **state)
 {
     struct harness *h = *state;
@@ -102,7 +102,7 @@ static void test_descriptors(void **state)
     size_t lines = 0;
     for (const char *p = answer; *p; p++)
         lines += *p == '\n';
-    assert_int_equal(lines, 19);
+    assert_int_equal(lines, 21);
     destroy(h, "one");
 }
 
