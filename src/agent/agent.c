@@ -18,6 +18,7 @@
 
 enum {
     CONNECTIONS_MAX = 8192,
+    COLLECTED_MAX = 64 << 20, /* bytes of requests that have not come whole yet */
     EXIT_BAD_START = 70,
 };
 
@@ -27,6 +28,7 @@ static const struct http_server_options server_options = {
     .idle_ns = 700 * CLOCK_S,
     .head_ns = 30 * CLOCK_S,
     .max_connections = CONNECTIONS_MAX,
+    .max_collected = COLLECTED_MAX,
 };
 
 static int serve(struct agent *agent, int listen_fd)

@@ -17,6 +17,10 @@ struct process_channel {
     struct process_carry *carry; /* in the record */
     bool draining;               /* read this much more and no further */
     size_t drain;
+    bool resting;    /* read by the clock and not watched, see process_pace.c */
+    unsigned turns;  /* in a row that brought much at once */
+    int64_t turn_at; /* the last one, monotonic ns */
+    struct process_channel *next_resting;
 };
 
 struct process_queued {
@@ -35,6 +39,7 @@ struct process {
     struct process *hash_next;
     struct process *next, *previous; /* in the table's list of live or of finished ones */
     struct process_config config;
+    size_t config_size; /* counted in the table */
     pid_t pid;
     int pidfd; /* stays open when it is reaped: it names the process group */
     bool pid_watched;
@@ -77,6 +82,8 @@ struct process_table {
     struct process_list live, finished;
     struct lanes *lanes; /* where processes are started */
     size_t starting;
+    size_t config_bytes; /* of all processes, live, finished and being started */
+    size_t input_bytes;  /* queued, of all processes */
     bool busy; /* one has been started already */
     struct oom_kills oom_kills;
     int memory_fd;         /* in use; -1: not known */
@@ -88,6 +95,9 @@ struct process_table {
     uv_timer_t expiry;
     uv_poll_t news; /* of init */
     bool has_news;
+    uv_poll_t pace;                          /* of the timer for those that rest */
+    int pace_fd;                             /* -1: not made yet */
+    struct process_channel *resting, *woken; /* to be read when it is due; being read */
     unsigned handles;
 };
 
@@ -97,6 +107,10 @@ void process_settle(struct process *p);          /* ends it if all conditions ar
 void process_free_if_unused(struct process *p);
 /* Puts it into the table, live or finished, behind those that are there. */
 void process_enter(struct process *p);
+/* Counts its configuration, and forgets the ends of others if that takes too much. False when it is
+ * too much nevertheless; then it is not counted. */
+bool process_count_config(struct process *p, const struct process_config *config);
+void process_uncount_config(struct process *p);
 /* Initializes its handles and watches them; -1 where there is no descriptor. Takes them over. */
 void process_open_handles(struct process *p, int pidfd, int in, int out, int err);
 /* The lives say that it has been reaped. */
@@ -115,6 +129,16 @@ void process_output_flush_soon(struct process *p);
 void process_wake_readers(struct process *p);
 /* Finishes a read that the death of an agent has cut off. find gives the process of a slot. */
 void process_output_recover(struct process_table *table);
+
+/* Reads what is there, for a while, and decides how it goes on. */
+void process_channel_turn(struct process_channel *c);
+
+/* process_pace.c */
+/* After each turn: whether the process writes so much that it is to be read by the clock. */
+bool process_pace_floods(struct process_channel *c, size_t came);
+/* Calls process_channel_turn a little later. False when that cannot be. */
+bool process_pace_rest(struct process_channel *c);
+void process_pace_forget(struct process_channel *c);
 
 /* process_recover.c */
 void process_table_recover(struct process_table *table);

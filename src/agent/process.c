@@ -85,6 +85,7 @@ static void take_out(struct process *p)
     while (*at != p)
         at = &(*at)->hash_next;
     *at = p->hash_next;
+    process_uncount_config(p);
     list_remove(p->ended ? &p->table->finished : &p->table->live, p);
     p->forgotten = true;
     spool_done(&p->spool);
@@ -98,6 +99,30 @@ static void forget(struct process *p)
     process_record_free(table->arena, p->slot);
     fd_closep(&p->pidfd);
     process_free_if_unused(p);
+}
+
+bool process_count_config(struct process *p, const struct process_config *config)
+{
+    struct process_table *table = p->table;
+    size_t size = process_config_size(config);
+    for (struct process *old = table->finished.first, *next; old; old = next) {
+        next = old->next;
+        if (size <= PROCESS_CONFIGS_MAX - table->config_bytes)
+            break;
+        if (!old->readers)
+            forget(old);
+    }
+    if (size > PROCESS_CONFIGS_MAX - table->config_bytes)
+        return false;
+    p->config_size = size;
+    table->config_bytes += size;
+    return true;
+}
+
+void process_uncount_config(struct process *p)
+{
+    p->table->config_bytes -= p->config_size;
+    p->config_size = 0;
 }
 
 static void close_handles(struct process *p)
@@ -427,6 +452,7 @@ struct process_table *process_table_new(uv_loop_t *loop, struct keep *keep, cons
     table->pool.made_arg = table;
     uv_timer_init(loop, &table->expiry);
     table->expiry.data = table;
+    table->pace_fd = -1;
     spawn_setup();
     table->lanes = lanes_new(loop);
     oom_kills_init(&table->oom_kills, oom_fd);
@@ -483,6 +509,9 @@ void process_table_free(struct process_table *table)
     uv_close((uv_handle_t *)&table->expiry, table_handle_closed);
     if (table->has_news)
         uv_close((uv_handle_t *)&table->news, table_handle_closed);
+    if (table->pace_fd >= 0)
+        uv_close((uv_handle_t *)&table->pace, table_handle_closed);
+    fd_closep(&table->pace_fd);
 }
 
 int process_find(struct process_table *table, const struct process_selector *selector,

@@ -31,7 +31,9 @@ enum {
     PROCESS_FINISHED_MAX = 4096,
     PROCESS_FINISHED_S = 30,
     PROCESS_HOLD_S = 10,
-    PROCESS_INPUT_MAX = 16 << 20, /* queued bytes of one process */
+    PROCESS_INPUT_MAX = 16 << 20,     /* queued bytes of one process, */
+    PROCESS_INPUTS_MAX = 64 << 20,    /* and of all */
+    PROCESS_CONFIGS_MAX = 32 << 20,   /* arguments and variables of all that are remembered */
 };
 
 struct keep;

@@ -22,6 +22,7 @@ static struct process_queued *take_first(struct process *p)
     if (!p->queue)
         p->queue_tail = &p->queue;
     p->queue_bytes -= item->len;
+    p->table->input_bytes -= item->len;
     return item;
 }
 
@@ -91,12 +92,17 @@ int process_input(struct process *p, struct process_input_bytes *input, process_
     if (input->len > PROCESS_INPUT_MAX - p->queue_bytes)
         return err_set(err, ERR_EXHAUSTED, 0, "more than %d bytes of input wait to be read",
                        PROCESS_INPUT_MAX);
+    if (input->len > PROCESS_INPUTS_MAX - p->table->input_bytes)
+        return err_set(err, ERR_EXHAUSTED, 0,
+                       "more than %d bytes of input of all processes wait to be read",
+                       PROCESS_INPUTS_MAX);
     struct process_queued *item = xmalloc(sizeof *item);
     *item = (struct process_queued){
         .bytes = TAKE_PTR(bytes), .len = input->len, .done = done, .arg = arg};
     *p->queue_tail = item;
     p->queue_tail = &item->next;
     p->queue_bytes += item->len;
+    p->table->input_bytes += item->len;
     if (p->queue == item)
         write_queue(p);
     return 0;

@@ -77,6 +77,8 @@ void rpc_process_send_input(struct agent *agent, const struct rpc_request *reque
 
 /* ---- StreamInput ---- */
 
+enum { STREAMS_MAX = 64 << 20 }; /* bytes held of all of them */
+
 /* One message at a time: while the process has not taken it, the body is not read. */
 struct input_stream {
     struct agent *agent;
@@ -94,6 +96,7 @@ static void stream_free_if_unused(struct input_stream *s)
 {
     if (s->exchange || s->waiting)
         return;
+    s->agent->stream_bytes -= buf_len(&s->in);
     buf_done(&s->in);
     free(s);
 }
@@ -204,6 +207,7 @@ static int stream_step(struct input_stream *s, struct err *err)
             return rc;
     }
     buf_consume(&s->in, (size_t)n);
+    s->agent->stream_bytes -= (size_t)n;
     if (flags & ENVELOPE_END)
         return 1;
     rc = stream_message(s, in, err);
@@ -238,11 +242,17 @@ static void stream_data(struct http_exchange *x, const char *p, size_t n, void *
     struct err err;
     if (s->answered)
         return;
+    if (n > STREAMS_MAX - s->agent->stream_bytes) {
+        err_set(&err, ERR_EXHAUSTED, 0, "too many large streams at once");
+        stream_fail(s, &err);
+        return;
+    }
     if (buf_append(&s->in, p, n) < 0) {
         err_set(&err, ERR_EXHAUSTED, 0, "a message is longer than %d bytes", RPC_MESSAGE_MAX);
         stream_fail(s, &err);
         return;
     }
+    s->agent->stream_bytes += n;
     if (!s->waiting)
         stream_continue(s);
 }

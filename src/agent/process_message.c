@@ -29,6 +29,18 @@ void process_config_done(struct process_config *config)
     *config = (struct process_config){0};
 }
 
+size_t process_config_size(const struct process_config *config)
+{
+    enum { EACH = 40 }; /* of a text: its pointer, and what an allocation takes beside it */
+    size_t size = config->cwd ? strlen(config->cwd) : 0;
+    size += config->tag ? strlen(config->tag) : 0;
+    for (size_t i = 0; i < config->argc; i++)
+        size += strlen(config->argv[i]) + EACH;
+    for (size_t i = 0; i < config->env_count; i++)
+        size += strlen(config->envs[i].name) + strlen(config->envs[i].value) + 2 * EACH;
+    return size;
+}
+
 void process_start_done(struct process_start_request *request)
 {
     process_config_done(&request->config);

@@ -23,6 +23,8 @@ struct process_config {
 };
 
 void process_config_done(struct process_config *config);
+/* Bytes of memory that it takes, about. */
+size_t process_config_size(const struct process_config *config);
 
 struct process_size {
     bool given;

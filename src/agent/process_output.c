@@ -38,6 +38,7 @@ void process_channel_close(struct process_channel *c)
 {
     if (c->fd < 0)
         return;
+    process_pace_forget(c);
     uv_close((uv_handle_t *)&c->poll, process_handle_closed);
     close(c->fd); /* libuv has stopped watching it by now */
     c->fd = -1;
@@ -215,8 +216,22 @@ void process_output_flush_soon(struct process *p)
 static void channel_ready(uv_poll_t *poll, int status, int events)
 {
     struct process *p = poll->data;
-    struct process_channel *c = poll == &p->out.poll ? &p->out : &p->err;
+    process_channel_turn(poll == &p->out.poll ? &p->out : &p->err);
+}
+
+static void watch(struct process_channel *c)
+{
+    if (c->fd >= 0 && c->process->held)
+        uv_poll_stop(&c->poll);
+    else if (c->fd >= 0 && !c->resting)
+        uv_poll_start(&c->poll, UV_READABLE, channel_ready);
+}
+
+void process_channel_turn(struct process_channel *c)
+{
+    struct process *p = c->process;
     bool was_short = false;
+    size_t came = 0;
     for (int i = 0; i < READS_A_TURN && !was_short; i++) {
         if (must_wait(p)) {
             hold(p);
@@ -234,22 +249,22 @@ static void channel_ready(uv_poll_t *poll, int status, int events)
             return;
         }
         c->drain -= c->draining ? (size_t)n : 0;
+        came += (size_t)n;
         if (i % 2 || was_short)
             process_wake_readers(p);
     }
     process_output_flush_soon(p);
+    if (process_pace_floods(c, came) && !p->held && process_pace_rest(c))
+        uv_poll_stop(&c->poll);
+    else
+        watch(c);
     process_wake_readers(p);
 }
 
 void process_output_watch(struct process *p)
 {
-    struct process_channel *channels[] = {&p->out, &p->err};
-    for (int i = 0; i < 2; i++) {
-        if (channels[i]->fd >= 0 && p->held)
-            uv_poll_stop(&channels[i]->poll);
-        else if (channels[i]->fd >= 0)
-            uv_poll_start(&channels[i]->poll, UV_READABLE, channel_ready);
-    }
+    watch(&p->out);
+    watch(&p->err);
 }
 
 /* What a pipe holds when its writer is gone for certain is what is left to read; what others that

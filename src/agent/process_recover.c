@@ -42,6 +42,7 @@ static struct process *load(struct process_table *table, uint32_t slot)
     p->record = r;
     p->life = life;
     p->config = config;
+    process_count_config(p, &config);
     p->queue_tail = &p->queue;
     p->pid = life->pid;
     p->pidfd = -1;

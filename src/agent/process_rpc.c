@@ -9,6 +9,7 @@
 #include "agent/process_stream.h"
 #include "agent/resolve.h"
 #include "base/mem.h"
+#include "http/server.h"
 
 /* The process named by a message. */
 static int find(struct agent *agent, const json_t *in, bool finished_too, struct process **ret,
@@ -21,6 +22,8 @@ static int find(struct agent *agent, const json_t *in, bool finished_too, struct
 
 /* ---- unary ---- */
 
+enum { UNREAD_MAX = 64 << 20 };
+
 static void add_info(const struct process *p, void *arg)
 {
     json_array_append_new(arg, process_info_json(process_config_of(p), (uint32_t)process_pid(p)));
@@ -29,6 +32,9 @@ static void add_info(const struct process *p, void *arg)
 int rpc_process_list(struct agent *agent, const struct rpc_request *request, json_t *in,
                      json_t **ret_out, struct err *err)
 {
+    /* The answer may be as large as all that was ever asked for, and its client need not read it. */
+    if (http_server_queued(agent->server) > UNREAD_MAX)
+        return err_set(err, ERR_EXHAUSTED, 0, "too many answers have not been read");
     json_t *list = json_array();
     process_each(agent->processes, add_info, list);
     *ret_out = json_object();

@@ -75,6 +75,7 @@ static void failed(struct process_launch *l, const struct err *err)
             keep_drop(p->table->keep, p->slot, (1U << KEEP_PLACES) - 1);
         process_record_free(p->table->arena, p->slot);
     }
+    process_uncount_config(p);
     process_config_done(&p->config);
     free(p);
     l->started(NULL, err, l->arg);
@@ -132,6 +133,10 @@ static int launch_begin(struct process_launch *l, const struct process_start_req
     struct process_table *table = l->p->table;
     if (table->live.count + table->starting >= PROCESS_LIVE_MAX)
         return err_set(err, ERR_EXHAUSTED, 0, "%d processes run already", PROCESS_LIVE_MAX);
+    if (!process_count_config(l->p, &request->config))
+        return err_set(err, ERR_EXHAUSTED, 0,
+                       "arguments and environments of all processes are larger than %d bytes",
+                       PROCESS_CONFIGS_MAX);
     int rc = write_down(l, request, err);
     return rc < 0 ? rc : spawn_begin(&l->request, &l->spawn, err);
 }

@@ -72,6 +72,8 @@ static int body_error(int status, struct err *err)
 {
     if (status == -EMSGSIZE)
         return err_set(err, ERR_EXHAUSTED, 0, "a message is longer than %d bytes", RPC_MESSAGE_MAX);
+    if (status == -ENOBUFS)
+        return err_set(err, ERR_EXHAUSTED, 0, "too many large requests at once");
     return err_set(err, ERR_INVALID, 0, "the request body is cut");
 }
 

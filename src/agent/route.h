@@ -29,6 +29,7 @@ struct agent {
     struct http_server *server;
     struct keep *keep;
     struct process_table *processes;
+    size_t stream_bytes; /* of messages of StreamInput that have not come whole, or wait */
     struct metrics *metrics;
     struct services *services;
     struct watchers *watchers; /* of the file watch service; NULL until it is first used */

@@ -65,6 +65,7 @@ static void finish_collecting(struct http_exchange *x, int status)
     struct body_collector *c = TAKE_PTR(x->collector);
     if (!c)
         return;
+    x->conn->server->collected -= buf_len(&c->bytes);
     c->done(x, status, buf_str(&c->bytes), c->arg);
     buf_done(&c->bytes);
     free(c);
@@ -72,8 +73,16 @@ static void finish_collecting(struct http_exchange *x, int status)
 
 static void collect_data(struct http_exchange *x, const char *p, size_t n, void *arg)
 {
-    if (x->collector && buf_append(&x->collector->bytes, p, n) < 0)
+    struct http_server *server = x->conn->server;
+    size_t max = server->options.max_collected;
+    if (!x->collector)
+        return;
+    if (max && n > max - server->collected)
+        finish_collecting(x, -ENOBUFS);
+    else if (buf_append(&x->collector->bytes, p, n) < 0)
         finish_collecting(x, -EMSGSIZE);
+    else
+        server->collected += n;
 }
 
 static void collect_end(struct http_exchange *x, int status, void *arg)
@@ -99,6 +108,7 @@ void body_done(struct http_exchange *x)
 {
     if (!x->collector)
         return;
+    x->conn->server->collected -= buf_len(&x->collector->bytes);
     buf_done(&x->collector->bytes);
     free(x->collector);
     x->collector = NULL;

@@ -89,6 +89,7 @@ struct http_server {
     struct http_conn_list conns;
     struct http_guest_list guests;
     unsigned conn_count; /* of both */
+    size_t collected;    /* bytes of bodies being collected */
     bool listening; /* the poll handle is started */
     bool stopping;
     bool closing;

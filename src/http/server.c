@@ -165,6 +165,15 @@ void server_conn_gone(struct http_server *server)
     free_if_over(server);
 }
 
+size_t http_server_queued(const struct http_server *server)
+{
+    size_t queued = 0;
+    const struct http_conn *conn;
+    TAILQ_FOREACH(conn, &server->conns, link)
+        queued += buf_len(&conn->out);
+    return queued;
+}
+
 unsigned http_server_connections(const struct http_server *server)
 {
     return server->conn_count;

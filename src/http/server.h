@@ -34,6 +34,7 @@ struct http_server_options {
     int64_t idle_ns; /* close a connection that rests between requests this long; 0: never */
     int64_t head_ns; /* time for a whole head to arrive; 0: no limit */
     unsigned max_connections; /* above it new ones wait in the backlog; 0: no limit */
+    size_t max_collected;     /* bytes of bodies collected at once, of all connections; 0: no limit */
 };
 
 /* Serves a listening socket (taken over; made non-blocking). Ignores SIGPIPE in the whole process.
@@ -45,6 +46,8 @@ void http_server_stop(struct http_server *server);
 /* Closes everything, cutting what runs; `closed` callbacks follow. Frees the server in the end. */
 void http_server_close(struct http_server *server);
 unsigned http_server_connections(const struct http_server *server);
+/* Bytes of responses that wait for their sockets. Looks at every connection. */
+size_t http_server_queued(const struct http_server *server);
 
 /* What the handler wants to hear of. Any may be NULL. */
 struct http_exchange_events {
@@ -78,7 +81,8 @@ void http_body_pause(struct http_exchange *x);
 void http_body_resume(struct http_exchange *x);
 
 /* Collects the whole body, at most max bytes, then calls done once: status 0 and the bytes (valid
- * during the call), -EMSGSIZE if it is longer, or a negative errno if it was cut. Not called if the
+ * during the call), -EMSGSIZE if it is longer, -ENOBUFS if all that are being collected would be more
+ * than max_collected, or a negative errno if it was cut. Not called if the
  * exchange closes first. */
 typedef void http_body_done_fn(struct http_exchange *x, int status, struct str body, void *arg);
 void http_body_collect(struct http_exchange *x, size_t max, http_body_done_fn *done, void *arg);

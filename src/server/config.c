@@ -76,6 +76,8 @@ static const struct option table[] = {
     {"max-sandboxes", NUMBER, AT(max_sandboxes), "2000", "N", "sandboxes at once", 1, 100000},
     {"max-timeout", NUMBER, AT(max_timeout), "86400", "SECONDS", "longest life of a sandbox", 1,
      INT32_MAX},
+    {"keep-ended", NUMBER, AT(keep_ended), "30", "SECONDS",
+     "how long the end of a command and the rest of its output can be asked for", 1, 86400},
     {"stop-timeout", NUMBER, AT(stop_timeout), "5", "SECONDS",
      "how long a stop waits for running responses", 0, 3600},
     {"log-level", LEVEL, AT(log_level), "info", "LEVEL", "debug, info, warning or error"},

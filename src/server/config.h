@@ -48,6 +48,7 @@ struct config {
     uint64_t rate; /* requests a second, 0: no limit */
     char *metrics; /* ADDR:PORT or NULL */
     uint64_t max_timeout;  /* seconds */
+    uint64_t keep_ended;   /* seconds */
     uint64_t stop_timeout; /* seconds */
     enum log_level log_level;
     bool ephemeral; /* a stop kills the sandboxes and takes the host's rules away */

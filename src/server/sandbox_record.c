@@ -249,6 +249,7 @@ char *sandbox_record_agent_config(const struct sandbox *sb, const struct templat
         set_integer(config, "cpuMillis", sb->limits.cpu_millis);
     if (sb->limits.pids)
         set_integer(config, "pids", sb->limits.pids);
+    set_integer(config, "finishedSeconds", (int64_t)sb->server->config->keep_ended);
     json_object_update(envs, template->envs);
     if (sb->server->ca_in_force)
         set_ca_variables(envs);

@@ -101,3 +101,38 @@ for pid in (p for p in os.listdir("/proc") if p.isdigit()):
   const failure = await late.wait().catch((error) => error)
   assert.deepEqual([failure.exitCode, failure.stdout], [6, 'got news\n'])
 })
+
+test('users and their environment', async () => {
+  const root = await commands().run('id -un; echo $HOME $USER', { user: 'root' })
+  assert.equal(root.stdout, 'root\n/root root\n')
+  const user = await commands().run('id -un; sudo -n id -u; echo $A', { envs: { A: 'own' } })
+  assert.equal(user.stdout, 'user\n0\nown\n')
+})
+
+test('how a command has ended', async () => {
+  const bomb = 'a = []\nwhile True: a.append(bytearray(64 << 20))'
+  const ends = [
+    ['exit 7', 7, /^exit status 7$/],
+    ['kill -9 $$', -1, /^signal: killed$/],
+    ['no-such-program', 127, /^exit status 127$/],
+    [`exec python3 -c '${bomb}'`, -1, /^out of memory: killed by the sandbox's limit of \d+ MiB$/],
+  ]
+  for (const [script, code, error] of ends) {
+    const failure = await commands().run(script).catch((e) => e)
+    assert.equal(failure.exitCode, code, script)
+    assert.match(failure.error, error)
+  }
+  const late = await commands().run('sleep 1000', { timeoutMs: 300 }).catch((e) => e)
+  assert.equal(late.name, 'TimeoutError')
+})
+
+test('readers beside each other, characters whole', async () => {
+  const expected = '😀é€'.repeat(100000)
+  await box.sandbox.files.write('text', expected)
+  const first = await commands().run('read go; cat text', { background: true, stdin: true })
+  const second = await commands().connect(first.pid)
+  await commands().sendStdin(first.pid, '\n')
+  for (const result of await Promise.all([first.wait(), second.wait()])) {
+    assert.ok(result.stdout === expected)
+  }
+})

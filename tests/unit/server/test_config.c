@@ -43,6 +43,7 @@ static void defaults(void **state)
     assert_int_equal(c.memory_mb, 2048);
     assert_int_equal(c.cpu_millis, 2000);
     assert_int_equal(c.max_timeout, 86400);
+    assert_int_equal(c.keep_ended, 30);
     assert_int_equal(c.log_level, LOG_INFO);
     assert_false(c.ephemeral);
     config_done(&c);
