@@ -43,7 +43,7 @@ ready: deps
 test: ready ## on any machine: set up, build, run every test (SUITES="unit style" for some)
 	@scripts/run-tests $(SUITES)
 
-demo: ready ## on any machine: set up, build, do the chapter's work with the published SDKs
+demo: ready ## on any machine: set up, build, do the chapter's work with the SDKs and our package
 	@scripts/demo
 
 bench: deps-bench ready ## measure, side by side with other tools (bench/README.md)

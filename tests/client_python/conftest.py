@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures: one server for the whole run, and sandboxes on it, made with the package of this tree."""
+"""Fixtures: one server for the whole run, and sandboxes on it, made by the package of this tree."""
 
 import os
 import subprocess
@@ -11,9 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests" / "e2e")]
 
-from harness import TEMPLATES, VARIABLES, Server  # noqa: E402
-
 from carrel import AsyncSandbox, Sandbox  # noqa: E402
+from harness import TEMPLATES, VARIABLES, Server  # noqa: E402
 
 HAS_CODE = (TEMPLATES / "code-interpreter-v1" / "rootfs").is_dir()
 needs_code = pytest.mark.skipif(not HAS_CODE, reason="no template code-interpreter-v1")

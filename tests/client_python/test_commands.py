@@ -10,9 +10,6 @@ import sys
 import threading
 
 import pytest
-from conftest import environment
-from harness import eventually
-
 from carrel import (
     AuthenticationException,
     CommandExitException,
@@ -22,6 +19,8 @@ from carrel import (
     SandboxException,
     TimeoutException,
 )
+from conftest import environment
+from harness import eventually
 
 
 def test_results(shared):

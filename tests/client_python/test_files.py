@@ -6,8 +6,6 @@ import io
 import os
 
 import pytest
-from conftest import run_python
-
 from carrel import (
     FileNotFoundException,
     FileType,
@@ -15,6 +13,7 @@ from carrel import (
     NotEnoughSpaceException,
     SandboxException,
 )
+from conftest import run_python
 
 
 def test_text_bytes_and_names(shared, folder):

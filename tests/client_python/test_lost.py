@@ -6,8 +6,6 @@ import socket
 import threading
 
 import pytest
-from proxy import Relay
-
 from carrel import (
     AuthenticationException,
     CommandExitException,
@@ -18,6 +16,7 @@ from carrel import (
     SandboxUnreachableException,
     TimeoutException,
 )
+from proxy import Relay
 
 LINES = 20_000
 COUNT = f"for i in $(seq {LINES}); do echo line $i; done; read end; echo end $end"

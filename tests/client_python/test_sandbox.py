@@ -5,8 +5,6 @@ import urllib.request
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from conftest import needs_code
-
 from carrel import (
     E2B,
     AsyncSandbox,
@@ -16,6 +14,7 @@ from carrel import (
     SandboxState,
     TimeoutException,
 )
+from conftest import needs_code
 
 
 def test_a_life(server):

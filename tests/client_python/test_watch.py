@@ -5,7 +5,6 @@ import asyncio
 import threading
 
 import pytest
-
 from carrel import (
     FileNotFoundException,
     FilesystemEventType,
