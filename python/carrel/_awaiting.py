@@ -98,6 +98,11 @@ class AwaitingIO:
         stream.timeout = timeout
         return stream
 
+    def reader(self, function: Any) -> Any:
+        """A coroutine function for in_thread's to call: it returns the result."""
+        loop = asyncio.get_running_loop()
+        return lambda: asyncio.run_coroutine_threadsafe(function(), loop).result()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 

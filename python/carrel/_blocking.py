@@ -102,6 +102,10 @@ class BlockingIO:
         stream.timeout = timeout
         return stream
 
+    def reader(self, function: Any) -> Any:
+        """A coroutine function for in_thread's to call: it returns the result."""
+        return lambda: finish(function())
+
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 

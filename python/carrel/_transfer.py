@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copies between this machine and a sandbox: files and whole directories, streamed.
 
-Names that come from a sandbox are hostile: what would leave the target directory is refused, and
-links are not made from them.
+Directories go as tar streams, links, modes and times with them. Names that come from a sandbox are
+hostile: nothing is written outside the target directory.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
-import stat
+import shutil
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 from . import _bodies
 from ._operation import call
 from .entries import EntryInfo, FileType, WriteInfo
-from .errors import ConnectionLost, InvalidArgumentException, SandboxException
+from .errors import ConnectionLost, SandboxException
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-
-DEPTH_ALL = 1000
-BATCH_FILES = 500  # in one request
-BATCH_BYTES = 64 << 20
 
 
 class Copy:
@@ -62,7 +60,7 @@ class Upload(Copy):
         body = self.counted(body if length is None else _bodies.exactly(body, length))
         headers = {"Content-Type": "application/octet-stream"}
         response = await self.files._http(
-            "POST", path, self.user, body, headers, length, self.timeout
+            "POST", path, self.user, body, headers, length, self.timeout, False
         )
         return (await self.files._written(response))[0]
 
@@ -72,72 +70,49 @@ class Upload(Copy):
             yield piece
 
     async def directory(self, local: str, path: str) -> list[WriteInfo]:
-        """Many files to a request, each opened only while it is sent; empty directories by name."""
-        await self.make_dir(path)
-        written: list[WriteInfo] = []
-        batch: list[tuple[str, Any]] = []
-        size = 0
-        for source, name, info in walk(local):
-            target = posixpath.join(path, name)
-            if stat.S_ISDIR(info.st_mode):
-                await self.make_dir(target)
-                continue
-            batch.append((target, LocalFile(source)))
-            size += info.st_size
-            if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
-                written += await self.batch(batch)
-                batch, size = [], 0
-        return written + await self.batch(batch)
-
-    async def make_dir(self, path: str) -> None:
-        try:
-            await self.files._unary("MakeDir", {"path": path}, self.user, self.timeout)
-        except SandboxException as error:
-            if error.code != "already_exists":
-                raise
-
-    async def batch(self, batch: list[tuple[str, Any]]) -> list[WriteInfo]:
-        if not batch:
-            return []
-        form = _bodies.Multipart(self.shell, batch)
-        headers = {"Content-Type": form.content_type}
+        headers = {"Content-Type": "application/x-tar"}
+        body = self.counted(packed(self.shell, local))
         response = await self.files._http(
-            "POST", None, self.user, self.counted(form.body()), headers, None, self.timeout
+            "POST", path, self.user, body, headers, None, self.timeout, False, "/tar"
         )
-        return await self.files._written(response)
+        reply = await self.files._reply(response)
+        name = posixpath.basename(reply["path"])
+        return [WriteInfo(name, FileType.DIR, reply["path"])]
 
 
-class LocalFile:
-    """A file that is opened when its turn has come and closed at its end."""
+async def packed(shell: Any, top: str) -> AsyncIterator[bytes]:
+    """A directory as a tar stream: directories, regular files and links, in the order of their
+    names. tarfile itself would want to push."""
+    archive = tarfile.TarFile(fileobj=io.BytesIO(), mode="w", format=tarfile.PAX_FORMAT)
+    for path, name in walk(top):
+        try:
+            info = archive.gettarinfo(path, name)
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        if info is None or not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
+            continue
+        info.uid = info.gid = 0
+        info.uname = info.gname = ""
+        if info.islnk():  # a second name of a file is a file of its own there
+            info.type, info.linkname = tarfile.REGTYPE, ""
+            info.size = os.stat(path).st_size
+        yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        if info.isreg() and info.size:
+            with open(path, "rb") as file:
+                async for piece in _bodies.exactly(_bodies.pieces(shell, file), info.size):
+                    yield piece
+            yield bytes(-info.size % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.file: Any = None
 
-    def read(self, limit: int) -> bytes:
-        if self.file is None:
-            self.file = open(self.path, "rb")
-        data = self.file.read(limit)
-        if not data:
-            self.file.close()
-        return data
-
-
-def walk(top: str) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Directories and regular files below, with their names relative to it. Links to files are
-    followed, all else is left out."""
+def walk(top: str) -> Iterator[tuple[str, str]]:
+    """A directory and all below, links not followed, with names relative to it."""
+    yield top, "."
     for directory, names, files in os.walk(top):
         names.sort()
-        for name in sorted(files) + names:
+        for name in sorted(names + files):
             path = os.path.join(directory, name)
-            if name in names and os.path.islink(path):
-                continue
-            try:
-                info = os.stat(path)
-            except FileNotFoundError:  # a link to nowhere
-                continue
-            if stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode):
-                yield path, os.path.relpath(path, top).replace(os.sep, "/"), info
+            yield path, os.path.relpath(path, top).replace(os.sep, "/")
 
 
 class Download(Copy):
@@ -187,26 +162,107 @@ class Download(Copy):
             raise
 
     async def directory(self, path: str, local: str) -> None:
-        reply = await self.files._unary(
-            "ListDir", {"path": path, "depth": DEPTH_ALL}, self.user, self.timeout, True
+        """Into a temporary directory beside the target, which takes its place, or whose files take
+        their places in it, once all is here."""
+        response = await self.files._http(
+            "GET", path, self.user, b"", None, None, self.timeout, True, "/tar"
         )
-        os.makedirs(local, exist_ok=True)
-        for entry in map(EntryInfo.from_dict, reply.get("entries", ())):
-            target = os.path.join(local, *inside(path, entry.path))
-            if entry.type == FileType.DIR and not entry.symlink_target:
-                os.makedirs(target, exist_ok=True)
-            elif entry.type == FileType.FILE:
-                await self.file(entry.path, target, entry.mode & 0o777 | 0o200)
+        local = os.path.normpath(local)
+        temporary = os.path.join(os.path.dirname(local), f".carrel-{os.urandom(8).hex()}")
+        os.mkdir(temporary, 0o777)
+        try:
+            reader = TarReader(self.shell.reader(response.some), self)
+            await self.shell.in_thread(unpack, reader, temporary)
+            settle(temporary, local)
+        except ConnectionLost as lost:
+            raise await self.files._endpoint.explain(lost, f"reading {path}", True) from lost
+        except TimeoutError as error:
+            raise response.silent() from error
+        finally:
+            response.close()
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def inside(top: str, path: str) -> list[str]:
-    """The parts of `path` below `top`; refuses what would lead elsewhere."""
-    name = posixpath.relpath(path, top)
-    parts = name.split("/")
-    if not path.startswith("/") or ".." in parts or any(os.sep in part for part in parts):
-        raise SandboxException(f"the sandbox names a file that is not below {top}: {path!r}")
-    if "\N{REPLACEMENT CHARACTER}" in name:
-        raise InvalidArgumentException(
-            f"{path!r}: a name that is not UTF-8 cannot be copied by name"
-        )
-    return parts
+class TarReader(io.RawIOBase):
+    """A body as the file that tarfile reads from."""
+
+    def __init__(self, some: Callable[[], bytes], copy: Copy) -> None:
+        self.some, self.copy, self.rest = some, copy, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        pieces, left = [], size
+        while left:
+            piece = self.rest or self.some()
+            if not piece:
+                break
+            self.rest = piece[left:]
+            pieces.append(piece[:left])
+            left -= len(pieces[-1])
+        return b"".join(pieces)
+
+
+def unpack(reader: TarReader, top: str) -> None:
+    """Files, directories and links of an archive that may be hostile, into an empty directory. Links
+    are made last, so that nothing is written through one; those that lead out are left out."""
+    links: list[tuple[str, str]] = []
+    folders: list[tuple[str, tarfile.TarInfo]] = []
+    try:
+        with tarfile.open(fileobj=reader, mode="r|", errorlevel=1) as archive:
+            for member in archive:
+                parts = [part for part in member.name.split("/") if part not in ("", ".")]
+                if ".." in parts:
+                    raise SandboxException(
+                        f"the sandbox sent a name that leads out: {member.name!r}"
+                    )
+                path = os.path.join(top, *parts)
+                os.makedirs(path if member.isdir() else os.path.dirname(path), exist_ok=True)
+                if member.isdir():
+                    folders.append((path, member))
+                elif member.isreg():
+                    write(archive.extractfile(member), path, member, reader.copy)
+                elif member.issym() and stays_inside(parts, member.linkname):
+                    links.append((member.linkname, path))
+    except tarfile.TarError as error:
+        raise SandboxException(f"the sandbox sent an archive that is refused: {error}") from error
+    for target, path in links:
+        os.symlink(target, path)
+    for path, member in reversed(folders):  # whose times writing in them has changed
+        os.chmod(path, member.mode & 0o777 | 0o700)
+        os.utime(path, (member.mtime, member.mtime))
+
+
+def write(source: Any, path: str, member: tarfile.TarInfo, copy: Copy) -> None:
+    with open(path, "wb") as file:
+        while piece := source.read(_bodies.PIECE):
+            file.write(piece)
+            copy.bytes += len(piece)
+            if copy.progress:
+                copy.progress(copy.bytes)
+    os.chmod(path, member.mode & 0o777 | 0o200)
+    os.utime(path, (member.mtime, member.mtime))
+
+
+def stays_inside(parts: list[str], target: str) -> bool:
+    """Whether a link of this name leads to somewhere below the top: up first, then only down, since
+    after a name that may be a link itself nobody knows what is up."""
+    steps = [step for step in target.split("/") if step not in ("", ".")]
+    up = 0
+    while up < len(steps) and steps[up] == "..":
+        up += 1
+    return not target.startswith("/") and up < len(parts) and ".." not in steps[up:]
+
+
+def settle(source: str, target: str) -> None:
+    """Moves a directory to where it belongs, into one of the same name if there is one."""
+    if not os.path.lexists(target):
+        os.rename(source, target)
+        return
+    for entry in os.scandir(source):
+        goal = os.path.join(target, entry.name)
+        if entry.is_dir(follow_symlinks=False) and os.path.isdir(goal) and not os.path.islink(goal):
+            settle(entry.path, goal)
+        else:
+            os.replace(entry.path, goal)

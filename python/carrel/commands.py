@@ -111,26 +111,11 @@ class _Processes:
         self, pid: int, signal: int | str, group: bool, request_timeout: float | None
     ) -> bool:
         number = signal_number(signal)
-        name = f"SIGNAL_{signals.Signals(number).name}"
         try:
-            await self._unary("SendSignal", pid, request_timeout, signal=name, group=group)
+            await self._unary("SendSignal", pid, request_timeout, signal=number, group=group)
         except NotFoundException:
             return False
-        except SandboxException as error:
-            if error.code not in ("unimplemented", "invalid_argument") or number in (9, 15):
-                raise
-            return await self._signal_by_shell(pid, number, group, request_timeout)
         return True
-
-    async def _signal_by_shell(
-        self, pid: int, number: int, group: bool, request_timeout: float | None
-    ) -> bool:
-        """For signals that the agent's own message does not know."""
-        target = f"-- -{pid}" if group else str(pid)
-        args = ["-c", f"kill -s {number} {target}"]
-        message = {"process": {"cmd": "/bin/sh", "args": args}, "stdin": False}
-        handle = await self._start(message, "root", TIMEOUT, request_timeout, {})
-        return (await handle._result()).exit_code == 0
 
     @operation
     async def kill(
@@ -406,7 +391,7 @@ def signal_number(signal: int | str) -> int:
     """A signal by number, or by name with or without SIG."""
     try:
         if isinstance(signal, str):
-            return signals.Signals["SIG" + signal.upper().removeprefix("SIG")]
-        return signals.Signals(signal)
+            return signals.Signals["SIG" + signal.upper().removeprefix("SIG")].value
+        return signals.Signals(signal).value
     except (KeyError, ValueError):
         raise InvalidArgumentException(f"no signal: {signal!r}") from None

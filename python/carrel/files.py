@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from . import _bodies
 from ._connect import Rpc
+from ._endpoint import decode
 from ._operation import Awaiting, Blocking, finish, operation
 from .entries import EntryInfo, WriteInfo
 from .errors import (
@@ -49,19 +50,31 @@ class _Files:
         except NotFoundException as error:
             raise file_not_found(error) from None
 
-    async def _http(self, method: str, path: str | None, user: str | None, *args: Any) -> Response:
+    async def _http(
+        self,
+        method: str,
+        path: str | None,
+        user: str | None,
+        body: Any,
+        headers: dict[str, str] | None,
+        length: int | None,
+        request_timeout: float | None,
+        again: bool,
+        kind: str = "",
+    ) -> Response:
         query = {"path": path, "username": user}
         given = {name: value for name, value in query.items() if value is not None}
         try:
-            target = "/files?" + urlencode(given, quote_via=quote, safe="/")
+            target = f"/files{kind}?" + urlencode(given, quote_via=quote, safe="/")
         except UnicodeEncodeError as error:
             raise InvalidArgumentException(
                 f"{path!r} is no text: paths on the wire are UTF-8"
             ) from error
         try:
-            return await self._endpoint.open(method, target, *args)
+            return await self._endpoint.open(
+                method, target, body, headers, length, request_timeout, again
+            )
         except ConnectionLost as lost:
-            again = method == "GET"
             raise await self._endpoint.explain(lost, f"{method} {path}", again) from lost
         except NotFoundException as error:
             raise file_not_found(error) from None
@@ -149,13 +162,14 @@ class _Files:
         )
         return await self._written(response)
 
-    async def _written(self, response: Response) -> list[WriteInfo]:
-        from ._endpoint import decode
-
+    async def _reply(self, response: Response) -> Any:
         try:
-            reply = decode(await response.read())
+            return decode(await response.read())
         except ConnectionLost as lost:
             raise await self._endpoint.explain(lost, "writing") from lost
+
+    async def _written(self, response: Response) -> list[WriteInfo]:
+        reply = await self._reply(response)
         if not isinstance(reply, list) or not reply:
             raise SandboxException("the agent did not say what it wrote")
         return [WriteInfo.from_dict(entry) for entry in reply]
@@ -170,8 +184,8 @@ class _Files:
         progress: Callable[[int], Any] | None = None,
     ) -> list[WriteInfo]:
         """Copies a local file or directory to `path`; into it, when `path` ends with a slash.
-        `local` is a path or a file-like object. Links to files are followed, those to directories
-        and special files are left out. `progress` is called with the bytes sent so far."""
+        `local` is a path or a file-like object. In a directory links are copied as links, and modes
+        and times are kept. `progress` is called with the bytes sent so far."""
         from ._transfer import Upload
 
         return await Upload(self, user, request_timeout, progress).run(local, path)
@@ -186,8 +200,9 @@ class _Files:
         progress: Callable[[int], Any] | None = None,
     ) -> int:
         """Copies a file or directory of the sandbox to `local`, a path or a file-like object, and
-        returns how many bytes that were. A local file appears whole or not at all. `progress` is
-        called with the bytes received so far."""
+        returns how many bytes its files have. A local file or directory appears whole or not at
+        all; links that lead out of a directory are left out. `progress` is called with the bytes
+        received so far."""
         from ._transfer import Download
 
         return await Download(self, user, request_timeout, progress).run(path, local)

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files: content, directories, copies in both directions."""
 
+import contextlib
 import gzip
 import io
 import os
+import shutil
+import tarfile
+from types import SimpleNamespace
 
 import pytest
 from carrel import (
@@ -123,9 +127,11 @@ def tree(top):
     for directory, names, files in os.walk(top):
         for name in names + files:
             path = os.path.join(directory, name)
-            if os.path.isdir(path):
+            if os.path.islink(path):
+                found[os.path.relpath(path, top)] = os.readlink(path)
+            elif os.path.isdir(path):
                 found[os.path.relpath(path, top)] = None
-            elif os.path.exists(path):  # not a link to nowhere
+            else:
                 with open(path, "rb") as file:
                     found[os.path.relpath(path, top)] = file.read()
     return found
@@ -138,6 +144,9 @@ def test_copies_of_directories(shared, folder, tmp_path):
     (source / "a.txt").write_text("a")
     (source / "deep" / "er" / "ü b").write_bytes(os.urandom(100_000))
     (source / "none").write_bytes(b"")
+    (source / "tool").write_text("")
+    (source / "tool").chmod(0o755)
+    os.link(source / "a.txt", source / "second")
     (source / "link").symlink_to("a.txt")
     (source / "loop").symlink_to(".")
     (source / "nowhere").symlink_to("/no/such")
@@ -146,8 +155,13 @@ def test_copies_of_directories(shared, folder, tmp_path):
     assert seen == sorted(seen) and seen[-1] >= 100_001
     back = tmp_path / "back"
     count = shared.files.download(f"{folder}/up", back)
-    expected = {k: v for k, v in tree(source).items() if k != "loop"}
+    expected = {k: v for k, v in tree(source).items() if k != "nowhere"}  # leads out
     assert tree(back) == expected and count == 100_002
+    assert (back / "tool").stat().st_mode & 0o111
+    (back / "own").write_text("mine")
+    shared.files.download(f"{folder}/up", back)  # once more, into what is there
+    assert tree(back) == {**expected, "own": b"mine"}
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".carrel")]
     shared.files.upload(source, f"{folder}/into/")
     assert shared.files.read(f"{folder}/into/source/a.txt") == "a"
 
@@ -183,8 +197,10 @@ def test_names_that_are_not_utf8(shared, folder, tmp_path):
     shared.commands.run("printf x > $'bad\\xff'; echo y > good", cwd=folder)
     entries = {entry.name for entry in shared.files.list(folder)}
     assert entries == {"bad\N{REPLACEMENT CHARACTER}", "good"}
-    with pytest.raises(SandboxException, match="UTF-8"):
-        shared.files.download(folder, tmp_path / "copy")
+    shared.files.download(folder, tmp_path / "copy")  # a directory takes any names
+    assert set(os.listdir(bytes(tmp_path / "copy"))) == {b"bad\xff", b"good"}
+    shared.files.upload(tmp_path / "copy", f"{folder}/back")
+    shared.commands.run("cmp $'bad\\xff' $'back/bad\\xff'", cwd=folder)
     for call in (shared.files.read, shared.files.list, shared.files.exists):
         with pytest.raises(InvalidArgumentException, match="UTF-8"):
             call(os.fsdecode(b"bad\xff"))
@@ -200,13 +216,43 @@ def test_a_listing_of_many(shared, folder):
     shared.files.remove(folder)
 
 
-def test_hostile_names_stay_inside(tmp_path):
-    from carrel._transfer import inside
+def test_hostile_archives_stay_inside(tmp_path):
+    """What a sandbox could send for a directory: nothing is written outside the target."""
+    from carrel._transfer import Copy, TarReader, unpack
 
-    assert inside("/top", "/top/a/b") == ["a", "b"]
-    for path in ("/top/../etc/passwd", "/other", "relative", "/top/a/../../x"):
-        with pytest.raises(SandboxException, match="not below"):
-            inside("/top", path)
+    def archive(*members):
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w") as tar:
+            for name, kind, link in members:
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = kind, link
+                info.size = 1 if kind == tarfile.REGTYPE else 0
+                tar.addfile(info, io.BytesIO(b"x"))
+        return data.getvalue()
+
+    target = tmp_path / "target"
+    file, link, hard, fifo = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE
+    for members in (
+        [("../evil", file, "")],
+        [("a/../../evil", file, "")],
+        [("/evil", file, "")],
+        [("out", link, ".."), ("out/evil", file, "")],
+        [("out", link, str(tmp_path)), ("out/evil", file, "")],
+        [("passwd", hard, "../../../../etc/passwd")],
+        [("pipe", fifo, "")],
+        [("in", link, "."), ("in/in/../../evil", file, "")],
+        [("x/y", link, ".."), ("l", link, "x/y/../..")],
+    ):
+        target.mkdir()
+        data = iter([archive(*members)])
+        reader = TarReader(lambda: next(data, b""), Copy(SimpleNamespace(_io=None), None, 0, None))
+        with contextlib.suppress(SandboxException):
+            unpack(reader, str(target))
+        assert os.listdir(tmp_path) == ["target"], members
+        names = {name for _, folders, files in os.walk(target) for name in folders + files}
+        assert names <= {"evil", "a", "in", "out", "x", "y"}, names
+        assert not os.path.lexists(target / "l") and not (target / "out").is_symlink()
+        shutil.rmtree(target)
 
 
 def test_a_full_disk_here_leaves_nothing(shared, folder, tmp_path):
