@@ -80,7 +80,7 @@ class MessageStream:
 
     def __init__(self, response: Response) -> None:
         self.response = response
-        self.buffer = bytearray()
+        self.data, self.at = b"", 0  # what is here of it, and how much of that is used
         self.ended = False
 
     async def next(self) -> dict[str, Any] | None:
@@ -104,27 +104,26 @@ class MessageStream:
         return None
 
     async def frame(self) -> tuple[int, bytes]:
-        buffer = self.buffer
-        while len(buffer) < 5:
+        while len(self.data) - self.at < 5:
             await self.more()
-        size = int.from_bytes(buffer[1:5], "big")
+        flags = self.data[self.at]
+        size = int.from_bytes(self.data[self.at + 1 : self.at + 5], "big")
         if size > MESSAGE_MAX:
             self.close()
             raise ConnectionLost(f"a message of {size} bytes")
-        while len(buffer) < 5 + size:
+        while len(self.data) - self.at < 5 + size:
             await self.more()
-        flags, payload = buffer[0], bytes(buffer[5 : 5 + size])
-        del buffer[: 5 + size]
-        return flags, payload
+        begin = self.at + 5
+        self.at = begin + size
+        return flags, self.data[begin : self.at]
 
     def skip(self) -> None:
         """Drops the messages that are here already, up to the last frame."""
-        buffer = self.buffer
-        while len(buffer) >= 5 and not buffer[0] & END:
-            size = int.from_bytes(buffer[1:5], "big")
-            if len(buffer) < 5 + size:
+        while len(self.data) - self.at >= 5 and not self.data[self.at] & END:
+            end = self.at + 5 + int.from_bytes(self.data[self.at + 1 : self.at + 5], "big")
+            if end > len(self.data):
                 return
-            del buffer[: 5 + size]
+            self.at = end
 
     async def more(self) -> None:
         try:
@@ -138,7 +137,7 @@ class MessageStream:
         if not data:
             self.ended = True
             raise ConnectionLost("the stream was cut")
-        self.buffer += data
+        self.data, self.at = self.data[self.at :] + data, 0
 
     def close(self) -> None:
         """Ends the stream on this side. May be called by another thread."""

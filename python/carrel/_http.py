@@ -39,15 +39,23 @@ class Address:
 
 
 class Connection:
-    """A stream and what was read of it but not used yet."""
+    """A stream and what was read of it but not used yet: `data` from `at` on. To move `at`, and not
+    to cut `data`, keeps many small chunks in one piece of data cheap."""
 
     def __init__(self, stream: Any, key: Any) -> None:
         self.stream, self.key = stream, key
-        self.rest = b""
+        self.data = b""
+        self.at = 0
         self.used = False
         self.since = 0.0
 
-    async def more(self) -> bytes:
+    @property
+    def rest(self) -> int:
+        """How many bytes are here."""
+        return len(self.data) - self.at
+
+    async def more(self) -> None:
+        """Reads some bytes behind what is here."""
         try:
             data = await self.stream.read(PIECE)
         except TimeoutError:
@@ -56,7 +64,25 @@ class Connection:
             raise ConnectionLost(f"the connection broke: {error}") from error
         if not data:
             raise ConnectionLost("the server closed the connection")
+        self.data = self.data[self.at :] + data if self.rest else data
+        self.at = 0
+
+    def take(self, limit: int) -> bytes:
+        """Some of the bytes that are here."""
+        whole = self.at == 0 and limit >= len(self.data)
+        data = self.data if whole else self.data[self.at : self.at + limit]
+        self.at += len(data)
         return data
+
+    async def until(self, mark: bytes) -> bytes:
+        """All up to a mark, which is taken, too."""
+        while (end := self.data.find(mark, self.at)) < 0:
+            if self.rest > HEAD_MAX:
+                raise ConnectionLost("a line or the head of the answer is too long")
+            await self.more()
+        found = self.data[self.at : end]
+        self.at = end + len(mark)
+        return found
 
     async def write(self, data: bytes | bytearray) -> None:
         try:
@@ -66,21 +92,9 @@ class Connection:
         except OSError as error:
             raise ConnectionLost(f"the connection broke: {error}") from error
 
-    async def line(self) -> bytes:
-        while (end := self.rest.find(b"\r\n")) < 0:
-            if len(self.rest) > HEAD_MAX:
-                raise ConnectionLost("a line of the answer is too long")
-            self.rest += await self.more()
-        line, self.rest = self.rest[:end], self.rest[end + 2 :]
-        return line
-
     async def head(self) -> tuple[int, dict[str, str]]:
-        while (end := self.rest.find(b"\r\n\r\n")) < 0:
-            if len(self.rest) > HEAD_MAX:
-                raise ConnectionLost("the head of the answer is too long")
-            self.rest += await self.more()
-        status, *lines = self.rest[:end].decode("latin-1").split("\r\n")
-        self.rest = self.rest[end + 4 :]
+        head = await self.until(b"\r\n\r\n")
+        status, *lines = head.decode("latin-1").split("\r\n")
         words = status.split(" ", 2)
         if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
             raise ConnectionLost(f"this is no HTTP: {status[:80]!r}")
@@ -120,36 +134,34 @@ class Response:
             await self.next_chunk()
             if self.done:
                 return b""
-        if connection.rest:
-            data, connection.rest = connection.rest, b""
-        else:
+        if not connection.rest:
             try:
-                data = await connection.more()
+                await connection.more()
             except ConnectionLost:
                 if self.left is not None:
                     raise
                 self.done = True  # a body that ends with its connection
                 self.close()
                 return b""
-        if self.left is not None:
-            if len(data) > self.left:
-                data, connection.rest = data[: self.left], data[self.left :]
-            self.left -= len(data)
-            if self.chunked and self.left == 0:
-                if await connection.line() != b"":
-                    raise ConnectionLost("a chunk of the answer does not end where it should")
-            elif self.left == 0:
+        if self.left is None:
+            return connection.take(PIECE)
+        data = connection.take(self.left)
+        self.left -= len(data)
+        if self.left == 0:
+            if not self.chunked:
                 self.release()
+            elif await connection.until(b"\r\n") != b"":
+                raise ConnectionLost("a chunk of the answer does not end where it should")
         return data
 
     async def next_chunk(self) -> None:
-        size = (await self.connection.line()).partition(b";")[0].strip()
+        size = (await self.connection.until(b"\r\n")).partition(b";")[0].strip()
         try:
             self.left = int(size, 16)
         except ValueError:
             raise ConnectionLost(f"this is no size of a chunk: {size[:20]!r}") from None
         if self.left == 0:
-            while await self.connection.line() != b"":
+            while await self.connection.until(b"\r\n") != b"":
                 pass
             self.release()
 

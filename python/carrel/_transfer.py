@@ -205,8 +205,8 @@ class TarReader(io.RawIOBase):
 
 
 def unpack(reader: TarReader, top: str) -> None:
-    """Files, directories and links of an archive that may be hostile, into an empty directory. Links
-    are made last, so that nothing is written through one; those that lead out are left out."""
+    """Files, directories and links of an archive that may be hostile, into an empty directory.
+    Links are made last, so that nothing is written through one; those leading out are left out."""
     links: list[tuple[str, str]] = []
     folders: list[tuple[str, tarfile.TarInfo]] = []
     try:

@@ -18,8 +18,8 @@ PRINTS = {
     "01_write_files": "Hello from a sandbox!\nArguments: ['one', 'two']\n"
     "Script executed successfully\nTrue\n",
     "02_upload_a_file": "Lines: 100 /home/user/data.csv\nthe same\n",
-    "03_read_files": 'line 1\nline 2\nline 3\nTrue\n{\n  "results": [\n    1,\n    2,\n    3,\n    4,\n'
-    "    5\n  ]\n}\n",
+    "03_read_files": 'line 1\nline 2\nline 3\nTrue\n{\n  "results": [\n    1,\n    2,\n    3,\n'
+    "    4,\n    5\n  ]\n}\n",
     "04_list_directories": "FILE README.md\nDIR  src\n  main.py (13 bytes)\n  utils.py (7 bytes)\n",
     "05_download_results": "x,y: 1000 rows, the same twice: True\n",
     "06_watch_a_directory": None,  # see below
