@@ -31,7 +31,7 @@ int fd_replace_file(int at, const char *path, const void *p, size_t n, unsigned 
 /* Writes p into an existing file (sysfs, cgroupfs, proc) with one write. 0 or -errno. */
 int fd_write_file(int at, const char *path, const char *text);
 
-enum { FD_PASS_MAX = 24 };
+enum { FD_PASS_MAX = 32 };
 /* Sends one SEQPACKET/datagram message with up to FD_PASS_MAX descriptors. 0 or -errno. */
 int fd_send(int sock, const void *p, size_t n, const int *fds, size_t count);
 /* Receives one message; descriptors arrive close-on-exec and are owned by the caller. *ret_count

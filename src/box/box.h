@@ -61,6 +61,11 @@ struct box_events {
     /* The files and groups of a dead sandbox are gone, and its id is free. With err something is
      * left of it, and is tried again at the next start. */
     void (*removed)(void *arg, const char *id, const struct err *err);
+    /* Once for each box_park that returned 0, unless it was destroyed meanwhile: nothing of it is
+     * there but its files, which are safe on disk. `ended` came before. */
+    void (*parked)(void *arg, const char *id, const struct err *err);
+    /* Once for each box_snapshot that returned 0. owner is that call's. */
+    void (*snapshotted)(void *arg, const char *id, void *owner, const struct err *err);
 };
 
 /* Opens the host: adopts the sandboxes that run, removes what is half made or dead. Everything
@@ -79,10 +84,13 @@ size_t box_host_removing(const struct box_host *host);
 
 /* The sandbox of that id that is being made, runs or is being ended; NULL if there is none. */
 struct box *box_host_find(struct box_host *host, const char *id);
-/* Calls each for every sandbox that runs. */
+/* Calls each for every sandbox that runs, or for every one that is parked or being parked. */
+void box_host_each_parked(struct box_host *host, void (*each)(void *arg, struct box *box),
+                          void *arg);
 void box_host_each(struct box_host *host, void (*each)(void *arg, struct box *box), void *arg);
 
-/* Whether an id is taken only by a dead sandbox that is being removed: a `removed` event follows. */
+/* Whether an id is taken only by a dead sandbox that is being removed, or parked: a `removed` or
+ * `parked` event follows. */
 bool box_host_is_removing(struct box_host *host, const char *id);
 
 /* The plan that box_create would carry out for this spec now. */
@@ -100,6 +108,24 @@ void box_destroy(struct box_host *host, struct box *box);
 int box_renew_agent(struct box_host *host, struct box *box, struct err *err);
 int box_freeze(struct box_host *host, struct box *box, bool freeze, struct err *err);
 
+/* Ends its processes and keeps its files: box_create with spec->again starts it from them. A frozen one
+ * may be parked too. It stays over the death of the launcher and of the host. */
+int box_park(struct box_host *host, struct box *box, struct err *err);
+/* Whether it has been told to park; parked ones are found, but do not run. */
+bool box_parking(const struct box *box);
+bool box_parked(const struct box *box);
+
+/* Makes a snapshot of what its files are now: the sandbox stands still while they are copied. Its id
+ * is one like those of sandboxes. */
+int box_snapshot(struct box_host *host, struct box *box, const char *id, void *owner,
+                 struct err *err);
+/* Deletes a snapshot: it is not there any more for new sandboxes, and goes for good when no sandbox
+ * and no other snapshot stands on it. An unknown id is no error. */
+int box_host_drop(struct box_host *host, const char *id, struct err *err);
+/* Calls each for every snapshot that has not been dropped. */
+void box_host_each_snapshot(struct box_host *host, void (*each)(void *arg, const char *id),
+                            void *arg);
+
 /* What was found about the host's network; valid until the next call on host. */
 const struct net_facts *box_host_network(const struct box_host *host);
 /* Replaces what a running sandbox may reach; NULL restricts nothing. Kept over the death of the
@@ -114,13 +140,15 @@ struct box_usage {
     uint64_t cpu_ns;
     uint64_t memory_bytes;
     uint64_t cache_bytes;
-    uint64_t disk_bytes; /* as of the last measurement, which each call may start anew */
+    uint64_t disk_bytes; /* as of the last measurement, which each call may start anew; with the
+                            snapshots that it stands on */
     uint32_t pids;
     uint32_t oom_kills;
 };
 int box_usage(struct box_host *host, struct box *box, struct box_usage *ret, struct err *err);
 
 const char *box_id(const struct box *box);
+const char *box_template(const struct box *box);
 pid_t box_pid(const struct box *box);
 bool box_running(const struct box *box);
 bool box_frozen(const struct box *box);

@@ -21,11 +21,13 @@ enum {
     BOX_SLOTS = 2048,  /* sandboxes of one instance at a time */
     BOX_UIDS = 65536,  /* user and group ids of one sandbox */
     BOX_UID_FIRST = 0x20000000,
-    BOX_MOUNTS_MAX = 24,
+    BOX_MOUNTS_MAX = 36,
     BOX_CGROUPS_MAX = 6, /* cgroup hierarchies that one sandbox is in */
     BOX_JOINS = 3,       /* of them, those with limits: memory, cpu, pids */
     BOX_TASKS = 2,       /* and those without: freezer, cpuacct */
     BOX_CONFIG_MAX = 128 * 1024,
+    BOX_LAYERS_MAX = 8,   /* snapshots that a sandbox stands on */
+    BOX_ROOTFS_SIZE = 64, /* text that tells one build of a template from the next */
 };
 
 struct box_limits {
@@ -52,7 +54,9 @@ enum box_handle {
     BOX_HANDLE_NETNS,                                  /* network namespace */
     BOX_HANDLE_TEMPLATE, /* detached mount, ids mapped: the template's rootfs */
     BOX_HANDLE_LAYER,    /* the same of the host layer */
-    BOX_HANDLE_STATE,    /* the same of the sandbox's own directory (upper, work) */
+    BOX_HANDLE_BASE,     /* the same of snapshots, BOX_HANDLE_BASE + 0..7, the lowest first */
+    BOX_HANDLE_STATE = BOX_HANDLE_BASE + BOX_LAYERS_MAX, /* the same of the sandbox's own directory
+                                                            (upper, work) */
     BOX_HANDLE_CGROUP,   /* v2: directory to be born in */
     BOX_HANDLE_TASKS,    /* v1: `tasks` files that init joins, BOX_HANDLE_TASKS + 0..1 */
     BOX_HANDLES = BOX_HANDLE_TASKS + BOX_TASKS,
@@ -62,6 +66,8 @@ enum box_mount_kind {
     BOX_MOUNT_ATTACH = 1, /* attach the detached mount `handle` at the target */
     BOX_MOUNT_NEW,        /* a new file system of `type` with `options` */
     BOX_MOUNT_BIND,       /* `source` once more at the target, with `flags` */
+    BOX_MOUNT_FILE,       /* a file with the line `options`, made at `source`, which it leaves again:
+                             only the target shows it, with `flags` */
 };
 
 /* Paths are as the zygote sees them; the sandbox's root-to-be is BOX_ROOT. */
@@ -76,7 +82,7 @@ struct box_mount {
     char type[16];
     char source[48];
     char target[48];
-    char options[192];
+    char options[256];
 };
 
 struct box_inside {
@@ -94,7 +100,7 @@ struct box_inside {
     char fail_step[32];  /* for tests: fail after this step */
     struct box_mount mounts[BOX_MOUNTS_MAX];
 };
-enum { BOX_INSIDE_VERSION = 2 };
+enum { BOX_INSIDE_VERSION = 3 };
 /* Where init of a sandbox keeps, for the launcher, its end of a socket pair, and the program that
  * its agent is (agent/handover.h). */
 enum { BOX_CONTROL_FD = 60, BOX_PROGRAM_FD = 61 };
@@ -112,6 +118,15 @@ struct box_status {
     char step[60];
 };
 
+/* The snapshots that a sandbox stands on (ns/layers.h), the uppermost first. */
+struct box_chain {
+    char ids[BOX_LAYERS_MAX][BOX_ID_MAX + 1];
+    size_t count;
+    bool whole;                               /* nothing is below the last */
+    char template_name[BOX_TEMPLATE_MAX + 1]; /* of the last, as is the build of it */
+    char rootfs[BOX_ROOTFS_SIZE];
+};
+
 /* What is asked for. All strings are borrowed. */
 struct box_spec {
     const char *id;
@@ -119,6 +134,9 @@ struct box_spec {
     struct box_limits limits;
     bool allow_internet;               /* false: no link to the outside is made at all */
     const struct box_network *network; /* box/network.h; NULL restricts nothing */
+    const char *base;                  /* the snapshot it begins as; NULL: its template */
+    bool again;                        /* one that is parked starts from its own files: template and
+                                          base are those that it had */
 };
 
 struct box_plan {
@@ -128,6 +146,8 @@ struct box_plan {
     unsigned slot;
     struct box_limits limits;
     bool allow_internet;
+    bool again;
+    struct box_chain chain;          /* empty until the host fills it in: box_plan_stack */
     char template_dir[BOX_PATH_MAX]; /* lower layer */
     char layer_dir[BOX_PATH_MAX];    /* host layer, above the template */
     char sandbox_dir[BOX_PATH_MAX];  /* holds upper, work and the record */
@@ -157,8 +177,13 @@ uint32_t box_uid_base(unsigned instance, unsigned slot);
 /* Computes the plan; touches nothing. 0, or negative with err: a name or limit that is no good. */
 int box_plan_make(const struct box_layout *layout, const struct box_spec *spec, unsigned slot,
                   struct box_plan *ret, struct err *err);
+/* Puts the plan on a chain of snapshots. */
+void box_plan_stack(const struct box_layout *layout, struct box_plan *plan,
+                    const struct box_chain *chain);
 /* The same plan for another slot: what a sandbox is made of may be there only after it was planned. */
 void box_plan_move(const struct box_layout *layout, struct box_plan *plan, unsigned slot);
+/* Gives it a boot id of its own: each start has another. */
+void box_plan_boot(struct box_plan *plan);
 /* The plan as text for people, one "key value" a line. 0 or -ENOBUFS. */
 int box_plan_print(const struct box_plan *plan, struct buf *out);
 /* The same as one JSON object. */

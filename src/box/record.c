@@ -10,7 +10,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 2 };
 
 enum field {
     FIELD_VERSION,
@@ -25,6 +25,8 @@ enum field {
     FIELD_DISK,
     FIELD_INTERNET,
     FIELD_MARK,
+    FIELD_BASE,
+    FIELD_ROOTFS,
     FIELDS
 };
 
@@ -33,18 +35,20 @@ static const char *const names[FIELDS] = {
     [FIELD_START] = "start",     [FIELD_SLOT] = "slot",         [FIELD_TEMPLATE] = "template",
     [FIELD_MEMORY] = "memory",   [FIELD_CPU] = "cpu-millis",    [FIELD_PIDS] = "pids",
     [FIELD_DISK] = "disk",       [FIELD_INTERNET] = "internet",
-    [FIELD_MARK] = "mark",
+    [FIELD_MARK] = "mark",       [FIELD_BASE] = "base",         [FIELD_ROOTFS] = "rootfs",
 };
+/* Version 1, as a launcher wrote it that was replaced by this one, has not these. */
+enum { SINCE_2 = 1U << FIELD_BASE | 1U << FIELD_ROOTFS };
 
 int box_record_print(const struct box_record *r, struct buf *out)
 {
     return buf_printf(out,
                       "version=%d\nboot=%s\npid=%" PRIu32 "\nstart=%" PRIu64 "\nslot=%" PRIu32
                       "\ntemplate=%s\nmemory=%" PRIu64 "\ncpu-millis=%" PRIu32 "\npids=%" PRIu32
-                      "\ndisk=%" PRIu64 "\ninternet=%d\nmark=%" PRIu32 "\n",
+                      "\ndisk=%" PRIu64 "\ninternet=%d\nmark=%" PRIu32 "\nbase=%s\nrootfs=%s\n",
                       RECORD_VERSION, r->boot, r->pid, r->start, r->slot, r->template_name,
                       r->limits.memory_bytes, r->limits.cpu_millis, r->limits.pids,
-                      r->limits.disk_bytes, r->allow_internet, r->mark);
+                      r->limits.disk_bytes, r->allow_internet, r->mark, r->base, r->rootfs);
 }
 
 static int take_text(struct str value, char *out, size_t size)
@@ -65,13 +69,12 @@ static int take_u32(struct str value, uint64_t max, uint32_t *ret)
     return 0;
 }
 
-static int take_field(struct box_record *r, enum field field, struct str value)
+static int take_field(struct box_record *r, enum field field, struct str value, uint32_t *version)
 {
     uint32_t number;
     switch (field) {
     case FIELD_VERSION:
-        return take_u32(value, RECORD_VERSION, &number) == 0 && number == RECORD_VERSION ? 0
-                                                                                         : -EINVAL;
+        return take_u32(value, RECORD_VERSION, version) == 0 && *version > 0 ? 0 : -EINVAL;
     case FIELD_BOOT:
         return take_text(value, r->boot, sizeof r->boot);
     case FIELD_PID:
@@ -100,6 +103,13 @@ static int take_field(struct box_record *r, enum field field, struct str value)
         return 0;
     case FIELD_MARK:
         return take_u32(value, UINT32_MAX, &r->mark);
+    case FIELD_BASE:
+        return take_text(value, r->base, sizeof r->base) == 0 &&
+                       (*r->base == '\0' || box_id_valid(r->base))
+                   ? 0
+                   : -EINVAL;
+    case FIELD_ROOTFS:
+        return take_text(value, r->rootfs, sizeof r->rootfs);
     case FIELDS:
         break;
     }
@@ -109,7 +119,8 @@ static int take_field(struct box_record *r, enum field field, struct str value)
 int box_record_parse(struct str text, struct box_record *ret)
 {
     struct box_record record = {0};
-    unsigned seen = 0;
+    unsigned seen = 0, all = (1U << FIELDS) - 1;
+    uint32_t version = 0;
     /* Every line ends with a newline: a last one that does not was cut. */
     if (text.len == 0 || text.len > BOX_RECORD_MAX || text.p[text.len - 1] != '\n')
         return -EINVAL;
@@ -125,11 +136,11 @@ int box_record_parse(struct str text, struct box_record *ret)
         while (field < FIELDS && !str_eqz(name, names[field]))
             field++;
         if (field == FIELDS || (seen & (1U << field)) ||
-            take_field(&record, (enum field)field, value) < 0)
+            take_field(&record, (enum field)field, value, &version) < 0)
             return -EINVAL;
         seen |= 1U << field;
     }
-    if (seen != (1U << FIELDS) - 1)
+    if (seen != (version == 1 ? all & ~SINCE_2 : all))
         return -EINVAL;
     *ret = record;
     return 0;

@@ -22,10 +22,13 @@ struct box_record {
     struct box_limits limits;
     bool allow_internet;
     uint32_t mark; /* see net_host_mark */
+    char base[BOX_ID_MAX + 1];    /* the snapshot that it stands on, "": none */
+    char rootfs[BOX_ROOTFS_SIZE]; /* which build of its template it stands on, "": not known */
 };
 
 int box_record_print(const struct box_record *record, struct buf *out);
-/* 0, or -EINVAL: a line is malformed, unknown, missing or double, or a value out of range. */
+/* 0, or -EINVAL: a line is malformed, unknown, missing or double, or a value out of range. A record
+ * of an older version lacks base and rootfs. */
 int box_record_parse(struct str text, struct box_record *ret);
 
 /* The host's boot id. 0 or -errno. */

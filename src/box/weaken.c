@@ -40,7 +40,8 @@ static void unmask(struct box_inside *in)
     static const char proc[] = BOX_ROOT "/proc/";
     uint32_t kept = 0;
     for (uint32_t i = 0; i < in->mount_count; i++)
-        if (strncmp(in->mounts[i].target, proc, sizeof proc - 1) != 0)
+        if (in->mounts[i].kind != BOX_MOUNT_BIND ||
+            strncmp(in->mounts[i].target, proc, sizeof proc - 1) != 0)
             in->mounts[kept++] = in->mounts[i];
     in->mount_count = kept;
 }

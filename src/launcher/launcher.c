@@ -29,7 +29,8 @@ enum { STARTING_MAX = 64 };
 /* Who waits for something. */
 struct waiter {
     struct waiter *next;
-    char id[32]; /* DESTROY */
+    char id[32]; /* DESTROY, PARK */
+    uint32_t op;
     uint64_t serial;
     uint64_t generation; /* of the connection that asked */
     int64_t since;
@@ -52,7 +53,7 @@ struct launcher {
     struct relay_link relay;
     struct in_addr dns[NET_RESOLVERS]; /* of the sandboxes */
     unsigned dns_count;
-    struct waiter *destroyers;
+    struct waiter *waiting; /* for the end of a sandbox */
     struct deferred *deferred;
     size_t deferred_count;
 };
@@ -130,17 +131,20 @@ static void on_created(void *arg, struct box *box, const struct err *err)
         log_info("sandbox made", "id=%s pid=%d us=%lld", box_id(box), reply.pid, us);
 }
 
-/* Answers those who asked for the end of id. False if the present server was not among them. */
-static bool answer_destroyers(struct launcher *l, const char *id)
+/* Answers those who asked to destroy id, or to park it. False if the present server was not among
+ * them. */
+static bool answer(struct launcher *l, enum launcher_op op, const char *id, const struct err *err)
 {
     bool told = false;
-    for (struct waiter **link = &l->destroyers, *w; (w = *link);) {
-        if (strcmp(w->id, id) != 0) {
+    for (struct waiter **link = &l->waiting, *w; (w = *link);) {
+        if (w->op != op || strcmp(w->id, id) != 0) {
             link = &w->next;
             continue;
         }
         if (w->generation == l->server.generation) {
-            const struct launcher_reply reply = reply_to(LAUNCHER_DESTROY, w->serial, id);
+            struct launcher_reply reply = reply_to(op, w->serial, id);
+            if (err)
+                set_error(&reply, err);
             server_link_send(&l->server, &reply);
             told = true;
         }
@@ -154,8 +158,13 @@ static void on_ended(void *arg, struct box *box, bool asked)
 {
     struct launcher *l = arg;
     log_info("sandbox ended", "id=%s asked=%d", box_id(box), asked);
+    struct err err;
     tell_relay_gone(l, box);
-    if (!answer_destroyers(l, box_id(box))) {
+    if (box_parking(box))
+        return; /* on_parked is next */
+    err_set(&err, ERR_NOT_FOUND, 0, "sandbox %s was destroyed meanwhile", box_id(box));
+    answer(l, LAUNCHER_PARK, box_id(box), &err);
+    if (!answer(l, LAUNCHER_DESTROY, box_id(box), NULL)) {
         const struct launcher_reply gone = reply_to(LAUNCHER_GONE, 0, box_id(box));
         server_link_send(&l->server, &gone);
     }
@@ -165,7 +174,24 @@ static void on_created_or_failed(void *arg, struct box *box, const struct err *e
 {
     on_created(arg, box, err);
     if (err)
-        answer_destroyers(arg, box_id(box));
+        answer(arg, LAUNCHER_DESTROY, box_id(box), NULL);
+}
+
+static void on_snapshotted(void *arg, const char *id, void *owner, const struct err *err)
+{
+    struct launcher *l = arg;
+    struct waiter *waiter = owner;
+    struct launcher_reply reply = reply_to(LAUNCHER_SNAPSHOT, waiter->serial, waiter->id);
+    long long us = (clock_mono_ns() - waiter->since) / 1000;
+    if (err) {
+        set_error(&reply, err);
+        log_warning("snapshot not made", "id=%s of=%s error=\"%s\"", id, waiter->id, err->message);
+    } else {
+        log_info("snapshot made", "id=%s of=%s us=%lld", id, waiter->id, us);
+    }
+    if (waiter->generation == l->server.generation)
+        server_link_send(&l->server, &reply);
+    free(waiter);
 }
 
 /* ---- requests ---- */
@@ -174,6 +200,7 @@ static struct waiter *new_waiter(struct launcher *l, const struct launcher_reque
 {
     struct waiter *waiter = xcalloc(1, sizeof *waiter);
     snprintf(waiter->id, sizeof waiter->id, "%s", request->id);
+    waiter->op = request->op;
     waiter->serial = request->serial;
     waiter->generation = l->server.generation;
     waiter->since = clock_mono_ns();
@@ -221,7 +248,7 @@ static bool take_network(struct launcher *l, const struct launcher_request *requ
 static void do_create(struct launcher *l, const struct launcher_request *request, const char *body)
 {
     const struct box_network *network;
-    if (box_host_is_removing(l->host, request->id)) {
+    if (box_host_is_removing(l->host, request->id)) { /* or parking */
         defer(l, request, body);
         return;
     }
@@ -234,7 +261,9 @@ static void do_create(struct launcher *l, const struct launcher_request *request
                                              .pids = request->limits.pids,
                                              .disk_bytes = request->limits.disk_bytes},
                                   .allow_internet = request->allow_internet,
-                                  .network = network};
+                                  .network = network,
+                                  .base = *request->base ? request->base : NULL,
+                                  .again = request->again};
     struct waiter *waiter = new_waiter(l, request);
     struct err err;
     struct box *box;
@@ -247,11 +276,9 @@ static void do_create(struct launcher *l, const struct launcher_request *request
     free(waiter);
 }
 
-static void on_removed(void *arg, const char *id, const struct err *err)
+/* The id is free, or parked: who waited for that goes on. */
+static void do_deferred(struct launcher *l, const char *id)
 {
-    struct launcher *l = arg;
-    if (err)
-        log_error("sandbox not removed", "id=%s error=\"%s\"", id, err->message);
     for (struct deferred **link = &l->deferred, *d; (d = *link);) {
         if (strcmp(d->head.id, id) != 0) {
             link = &d->next;
@@ -265,6 +292,66 @@ static void on_removed(void *arg, const char *id, const struct err *err)
     }
 }
 
+static void on_removed(void *arg, const char *id, const struct err *err)
+{
+    if (err)
+        log_error("sandbox not removed", "id=%s error=\"%s\"", id, err->message);
+    do_deferred(arg, id);
+}
+
+static void on_parked(void *arg, const char *id, const struct err *err)
+{
+    if (err)
+        log_error("sandbox not parked well", "id=%s error=\"%s\"", id, err->message);
+    answer(arg, LAUNCHER_PARK, id, err);
+    do_deferred(arg, id);
+}
+
+static void do_park(struct launcher *l, const struct launcher_request *request)
+{
+    struct box *box = box_host_find(l->host, request->id);
+    struct err err;
+    int rc = 0;
+    if (!box || (!box_running(box) && !box_parking(box)))
+        rc = err_set(&err, ERR_NOT_FOUND, 0, "sandbox %s does not run", request->id);
+    else if (!box_parking(box))
+        rc = box_park(l->host, box, &err);
+    if (rc < 0) {
+        refuse(l, request, &err);
+        return;
+    }
+    struct waiter *waiter = new_waiter(l, request);
+    waiter->next = l->waiting;
+    l->waiting = waiter;
+    if (box_parked(box))
+        answer(l, LAUNCHER_PARK, request->id, NULL);
+}
+
+static void do_snapshot(struct launcher *l, const struct launcher_request *request)
+{
+    struct box *box = box_host_find(l->host, request->id);
+    struct waiter *waiter = new_waiter(l, request);
+    struct err err;
+    int rc;
+    if (!box || !box_running(box))
+        rc = err_set(&err, ERR_NOT_FOUND, 0, "sandbox %s does not run", request->id);
+    else
+        rc = box_snapshot(l->host, box, request->base, waiter, &err);
+    if (rc < 0) {
+        refuse(l, request, &err);
+        free(waiter);
+    }
+}
+
+static void do_drop(struct launcher *l, const struct launcher_request *request)
+{
+    struct launcher_reply reply = reply_to(LAUNCHER_DROP, request->serial, request->id);
+    struct err err;
+    if (box_host_drop(l->host, request->id, &err) < 0)
+        set_error(&reply, &err);
+    server_link_send(&l->server, &reply);
+}
+
 static void do_destroy(struct launcher *l, const struct launcher_request *request)
 {
     struct box *box = box_host_find(l->host, request->id);
@@ -275,8 +362,8 @@ static void do_destroy(struct launcher *l, const struct launcher_request *reques
         return;
     }
     struct waiter *waiter = new_waiter(l, request);
-    waiter->next = l->destroyers;
-    l->destroyers = waiter;
+    waiter->next = l->waiting;
+    l->waiting = waiter;
     box_destroy(l->host, box);
 }
 
@@ -340,19 +427,40 @@ static void do_now(struct launcher *l, const struct launcher_request *request)
     server_link_send(&l->server, &reply);
 }
 
-static void list_one(void *arg, struct box *box)
+static void list_as(struct launcher *l, const struct box *box, enum launcher_state state)
 {
-    struct launcher *l = arg;
     struct launcher_reply reply = reply_to(LAUNCHER_LIST, l->request.head.serial, box_id(box));
     reply.pid = box_pid(box);
-    reply.frozen = box_frozen(box);
+    reply.state = state;
+    reply.more = 1;
+    snprintf(reply.template_name, sizeof reply.template_name, "%s", box_template(box));
+    server_link_send(&l->server, &reply);
+}
+
+static void list_running(void *arg, struct box *box)
+{
+    list_as(arg, box, box_frozen(box) ? LAUNCHER_FROZEN : LAUNCHER_RUNNING);
+}
+
+static void list_parked(void *arg, struct box *box)
+{
+    list_as(arg, box, LAUNCHER_PARKED);
+}
+
+static void list_snapshot(void *arg, const char *id)
+{
+    struct launcher *l = arg;
+    struct launcher_reply reply = reply_to(LAUNCHER_LIST, l->request.head.serial, id);
+    reply.state = LAUNCHER_IS_SNAPSHOT;
     reply.more = 1;
     server_link_send(&l->server, &reply);
 }
 
 static void do_list(struct launcher *l, const struct launcher_request *request)
 {
-    box_host_each(l->host, list_one, l);
+    box_host_each(l->host, list_running, l);
+    box_host_each_parked(l->host, list_parked, l);
+    box_host_each_snapshot(l->host, list_snapshot, l);
     const struct launcher_reply last = reply_to(LAUNCHER_LIST, request->serial, "");
     server_link_send(&l->server, &last);
 }
@@ -385,6 +493,15 @@ static void do_request(struct launcher *l)
         break;
     case LAUNCHER_NETWORK:
         do_network(l, request);
+        break;
+    case LAUNCHER_PARK:
+        do_park(l, request);
+        break;
+    case LAUNCHER_SNAPSHOT:
+        do_snapshot(l, request);
+        break;
+    case LAUNCHER_DROP:
+        do_drop(l, request);
         break;
     case LAUNCHER_LIST:
         do_list(l, request);
@@ -463,7 +580,8 @@ static int open_host(struct launcher *l, unsigned instance, struct err *err)
     memcpy(l->dns, options.dns, sizeof l->dns);
     l->dns_count = options.dns_count;
     const struct box_events events = {
-        .arg = l, .created = on_created_or_failed, .ended = on_ended, .removed = on_removed};
+        .arg = l, .created = on_created_or_failed, .ended = on_ended, .removed = on_removed,
+        .parked = on_parked, .snapshotted = on_snapshotted};
     return box_host_open(&options, &events, &l->host, err);
 }
 
@@ -592,8 +710,8 @@ int launcher_main(const struct launcher_options *options)
     server_link_close(&l->server);
     box_host_close(l->host);
     relay_link_close(&l->relay);
-    for (struct waiter *w; (w = l->destroyers);) {
-        l->destroyers = w->next;
+    for (struct waiter *w; (w = l->waiting);) {
+        l->waiting = w->next;
         free(w);
     }
     for (struct deferred *d; (d = l->deferred);) {

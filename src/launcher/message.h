@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum {
-    LAUNCHER_VERSION = 1,
+    LAUNCHER_VERSION = 2,
     LAUNCHER_CONFIG_MAX = 128 * 1024,
     LAUNCHER_RANGES_MAX = 256, /* of each kind */
     LAUNCHER_NAMES_MAX = 256,
@@ -27,11 +27,23 @@ enum launcher_op {
                             comes when its processes are dead; removal of files may go on */
     LAUNCHER_FREEZE,  /* stop all its processes in place */
     LAUNCHER_THAW,
-    LAUNCHER_LIST,    /* one reply per live sandbox (more = 1), then one with more = 0, id "" */
+    LAUNCHER_LIST,    /* one reply per sandbox and snapshot that is there (more = 1, state), then one
+                            with more = 0, id "" */
     LAUNCHER_USAGE,   /* cgroup readings */
     LAUNCHER_NETWORK, /* replaces what a running sandbox may reach; network_len 0: everything that
                             is open at all */
     LAUNCHER_GONE,    /* launcher -> server, serial 0: this sandbox's init has ended */
+    LAUNCHER_PARK,    /* ends its processes and keeps its files; the reply comes when they are safe on
+                            disk. CREATE with `again` starts it from them */
+    LAUNCHER_SNAPSHOT, /* makes the snapshot `base` of a running sandbox's files */
+    LAUNCHER_DROP,     /* deletes the snapshot `id`; idempotent. Who stands on it keeps it */
+};
+
+enum launcher_state {
+    LAUNCHER_RUNNING,
+    LAUNCHER_FROZEN,
+    LAUNCHER_PARKED,
+    LAUNCHER_IS_SNAPSHOT,
 };
 
 struct launcher_limits {
@@ -46,11 +58,13 @@ struct launcher_request {
     uint32_t op;      /* enum launcher_op */
     uint64_t serial;  /* > 0, chosen by the server */
     char id[32];
+    char base[32];                 /* CREATE: the snapshot it begins as, "": none. SNAPSHOT */
     char template_name[64];        /* CREATE: directory below --templates */
     struct launcher_limits limits; /* CREATE */
     uint32_t allow_internet;       /* CREATE: 0 = no route out at all */
     uint32_t config_len;           /* CREATE: agent's first configuration (JSON, opaque here) */
     uint32_t network_len; /* CREATE, NETWORK: struct launcher_network and what follows it */
+    uint32_t again;       /* CREATE: of a parked one. Template and base are those that it had */
 };
 
 /* What a sandbox may reach (box/network.h). Followed by the ranges allowed, the ranges denied, and
@@ -88,6 +102,7 @@ struct launcher_reply {
     char message[248];           /* which step failed, on what */
     int32_t pid;                 /* CREATE, LIST: init as the host sees it */
     uint32_t more;               /* LIST */
-    uint32_t frozen;             /* LIST */
+    uint32_t state;              /* LIST: enum launcher_state */
+    char template_name[64];      /* LIST: of sandboxes */
     struct launcher_usage usage; /* USAGE */
 };

@@ -50,7 +50,7 @@ int server_link_read(struct server_link *link, struct server_request *ret)
         (n < (ssize_t)sizeof *head || head->version != LAUNCHER_VERSION ||
          head->config_len > LAUNCHER_CONFIG_MAX || head->network_len > LAUNCHER_NETWORK_MAX ||
          head->network_len + head->config_len != (size_t)n - sizeof *head || head->serial == 0 ||
-         !terminated(head->id, sizeof head->id) ||
+         !terminated(head->id, sizeof head->id) || !terminated(head->base, sizeof head->base) ||
          !terminated(head->template_name, sizeof head->template_name)))
         n = -EPROTO;
     if (n > 0)

@@ -2,12 +2,15 @@
 /* Requests of the server's own to agents. */
 #include "server/agent_call.h"
 
+#include <errno.h>
+
 #include "base/mem.h"
 #include "http/client.h"
 #include "server/server.h"
 
 struct agent_call {
     struct http_call *http;
+    uv_timer_t timer;
     int status; /* 0: no head yet */
     agent_call_done_fn *done;
     void *arg;
@@ -33,6 +36,12 @@ static void on_end(struct http_call *http, int status, void *arg)
     done(answer, whose);
 }
 
+static void on_silence(uv_timer_t *timer)
+{
+    struct agent_call *call = timer->data;
+    on_end(call->http, -ETIMEDOUT, call);
+}
+
 static void on_drained(struct http_call *http, void *arg)
 {
 }
@@ -42,7 +51,8 @@ static const struct http_call_events events = {
 
 int agent_call_start(struct server *server, const char *sandbox_id, const char *method,
                      const char *target, const char *content_type, struct str body,
-                     agent_call_done_fn *done, void *arg, struct agent_call **ret)
+                     uint64_t timeout_ms, agent_call_done_fn *done, void *arg,
+                     struct agent_call **ret)
 {
     _cleanup_free_ char *fields =
         content_type ? xasprintf("Host: agent\r\nContent-Type: %s\r\n", content_type)
@@ -63,8 +73,17 @@ int agent_call_start(struct server *server, const char *sandbox_id, const char *
         http_call_write(call->http, body.p, body.len);
         http_call_write_end(call->http);
     }
+    uv_timer_init(&server->loop, &call->timer);
+    call->timer.data = call;
+    uv_update_time(&server->loop);
+    uv_timer_start(&call->timer, on_silence, timeout_ms, 0);
     *ret = call;
     return 0;
+}
+
+static void on_closed(uv_handle_t *timer)
+{
+    free(timer->data);
 }
 
 void agent_call_cancel(struct agent_call *call)
@@ -72,5 +91,5 @@ void agent_call_cancel(struct agent_call *call)
     if (!call)
         return;
     http_call_free(call->http);
-    free(call);
+    uv_close((uv_handle_t *)&call->timer, on_closed);
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "server/agent_call.h"
 #include "server/field.h"
 #include "server/limit.h"
 #include "server/observe.h"
@@ -62,15 +63,15 @@ static const struct api_route routes[] = {
     {"PUT", "/sandboxes/{}/network", api_sandbox_network, API_BODY_OBJECT},
     {"GET", "/sandboxes/{}/logs", not_implemented},
     {"GET", "/v2/sandboxes/{}/logs", not_implemented},
-    {"POST", "/sandboxes/{}/fork", not_implemented},
-    {"POST", "/sandboxes/{}/snapshots", not_implemented},
-    {"GET", "/snapshots", not_implemented},
+    {"POST", "/sandboxes/{}/fork", api_sandbox_fork, API_BODY_OPTIONAL},
+    {"POST", "/sandboxes/{}/snapshots", api_snapshot_create, API_BODY_OPTIONAL},
+    {"GET", "/snapshots", api_snapshot_list},
 
     {"GET", "/templates", api_template_list},
     {"GET", "/v2/templates", api_template_list},
     {"GET", "/templates/aliases/{}", api_template_alias},
     {"GET", "/templates/{}", api_template_get},
-    {"DELETE", "/templates/{}", not_implemented},
+    {"DELETE", "/templates/{}", api_snapshot_delete},
     {"PATCH", "/templates/{}", not_implemented},
     {"PATCH", "/v2/templates/{}", not_implemented},
     {"POST", "/templates", not_implemented},
@@ -294,6 +295,8 @@ static void on_closed(struct http_exchange *x, void *arg)
     sandbox_wait_cancel(&r->wait);
     turn_end(&r->turn);
     api_network_forget(r);
+    api_fork_forget(r);
+    agent_call_cancel(r->call);
     for (int i = 0; i < API_PARAMS_MAX; i++)
         free(r->params[i]);
     json_decref(r->body);

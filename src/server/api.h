@@ -20,6 +20,7 @@ enum {
 
 struct server;
 struct api_change;
+struct api_fork;
 struct api_route;
 
 struct api_request {
@@ -38,9 +39,13 @@ struct api_request {
     struct turn turn;       /* of a creation */
     bool has_turn;
     int64_t timeout;           /* of a connect that waits */
+    bool memory;               /* what it wants back */
     bool pooled;               /* a creation that was given a sandbox of the pool ... */
     bool anew;                 /* ... and is to be given none again */
     struct api_change *change; /* of a network, under way */
+    struct agent_call *call;   /* to the sandbox's agent, under way */
+    bool taking;               /* a snapshot is being taken for it */
+    struct api_fork *fork;     /* under way */
 };
 
 typedef void api_handler_fn(struct api_request *r);
@@ -99,6 +104,13 @@ api_handler_fn api_sandbox_pause;
 api_handler_fn api_sandbox_network;
 /* The request ends before its change of a network has. */
 void api_network_forget(struct api_request *r);
+/* api_snapshot.c */
+api_handler_fn api_snapshot_create;
+api_handler_fn api_snapshot_list;
+api_handler_fn api_snapshot_delete;
+api_handler_fn api_sandbox_fork;
+/* The request ends before its fork or snapshot has. */
+void api_fork_forget(struct api_request *r);
 /* api_list.c */
 api_handler_fn api_sandbox_list_v1;
 api_handler_fn api_sandbox_list_v2;

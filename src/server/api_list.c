@@ -24,7 +24,8 @@ static struct sandbox **collect(struct api_request *r, struct list_query *query,
     for (sb = sandbox_list_first(list); sb; sb = sandbox_list_next(sb)) {
         const char *state = sandbox_state_name(sb);
         if (!sandbox_visible(sb) || strcmp(sb->project, r->project) != 0 ||
-            !list_query_matches(query, state, sb->started, sb->template_name, sb->metadata))
+            !(list_query_matches(query, state, sb->started, sb->shown, sb->metadata) ||
+              list_query_matches(query, state, sb->started, sb->alias, sb->metadata)))
             continue;
         *ret_running += strcmp(state, "running") == 0;
         if (list_query_beyond_token(query, sb->started, sb->id))

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "server/agent_call.h"
 #include "server/field.h"
 #include "server/sandbox_record.h"
 #include "server/server.h"
@@ -13,6 +14,7 @@ enum {
     RESUME_TIMEOUT = 15,
     REFRESH_MIN = 15,
     REFRESH_MAX = 3600,
+    HEALTHY_MS = 3000,
 };
 
 void api_sandbox_get(struct api_request *r)
@@ -103,7 +105,7 @@ static void on_resumed(struct sandbox_wait *wait, struct sandbox *sb, const stru
 static void wake(struct api_request *r, struct sandbox *sb)
 {
     if (sb->state == SANDBOX_PAUSED)
-        sandbox_resume(sb, r->timeout);
+        sandbox_resume(sb, r->timeout, r->memory);
     sandbox_wait(sb, &r->wait, on_resumed);
 }
 
@@ -127,16 +129,12 @@ static void on_resumed(struct sandbox_wait *wait, struct sandbox *sb, const stru
 static bool read_resume(struct api_request *r, int64_t timeout)
 {
     struct err err;
-    bool memory = true;
+    r->memory = true;
     r->timeout = timeout;
     if (field_integer(r->body, "timeout", 0, (int64_t)r->server->config->max_timeout, &r->timeout,
                       &err) < 0 ||
-        field_bool(r->body, "memory", &memory, &err) < 0) {
+        field_bool(r->body, "memory", &r->memory, &err) < 0) {
         api_reply_err(r, &err);
-        return false;
-    }
-    if (!memory) {
-        api_reply_error(r, 501, "\"memory\": false (a cold start from disk) is not implemented");
         return false;
     }
     return true;
@@ -185,21 +183,45 @@ static void on_paused(struct sandbox_wait *wait, struct sandbox *sb, const struc
         api_reply_empty(r, 204);
 }
 
+static void begin_pause(struct api_request *r, struct sandbox *sb)
+{
+    sandbox_pause(sb, r->memory, "paused by request");
+    sandbox_wait(sb, &r->wait, on_paused);
+}
+
+/* Whether the agent answers, for a client that will not have a sandbox paused that hangs. */
+static void on_healthy(int status, void *arg)
+{
+    struct api_request *r = arg;
+    struct sandbox *sb = api_find_sandbox(r, false);
+    r->call = NULL;
+    if (!sb)
+        return;
+    if (status != 204)
+        api_reply_error(r, 503, "Sandbox \"%s\" does not answer, and goes on", sb->id);
+    else if (sb->state != SANDBOX_RUNNING)
+        not_running(r, sb);
+    else
+        begin_pause(r, sb);
+}
+
 void api_sandbox_pause(struct api_request *r)
 {
     struct sandbox *sb = api_find_sandbox(r, false);
     struct err err;
-    bool memory = true;
+    bool healthy = false;
     if (!sb)
         return;
-    if (field_bool(r->body, "memory", &memory, &err) < 0) {
+    r->memory = true;
+    if (field_bool(r->body, "memory", &r->memory, &err) < 0 ||
+        field_bool(r->body, "requireHealthyGuest", &healthy, &err) < 0) {
         api_reply_err(r, &err);
-    } else if (!memory) {
-        api_reply_error(r, 501, "\"memory\": false (keeping the disk only) is not implemented");
     } else if (sb->state != SANDBOX_RUNNING) {
         api_reply_error(r, 409, "Sandbox \"%s\" is already paused or in transition", sb->id);
-    } else {
-        sandbox_pause(sb, "paused by request");
-        sandbox_wait(sb, &r->wait, on_paused);
+    } else if (!healthy) {
+        begin_pause(r, sb);
+    } else if (agent_call_start(r->server, sb->id, "GET", "/health", NULL, STR(""), HEALTHY_MS, on_healthy, r,
+                                &r->call) < 0) {
+        api_reply_error(r, 503, "Sandbox \"%s\" does not answer, and goes on", sb->id);
     }
 }

@@ -121,7 +121,7 @@ static void make(struct shelf *shelf, const struct template *template)
 {
     static const struct network open_network;
     struct sandbox *sb = sandbox_new(shelf->pool->server);
-    memcpy(sb->template_name, shelf->name, sizeof sb->template_name);
+    sandbox_record_set_template(sb, shelf->name);
     sb->limits = sandbox_record_limits(sb->server->config, template);
     sb->shelf = shelf;
     shelf->making = sb;

@@ -383,9 +383,10 @@ static void on_awake(struct sandbox_wait *wait, struct sandbox *sandbox, const s
         return;
     if (sandbox->state == SANDBOX_RUNNING) {
         begin(p, sandbox);
-    } else if (sandbox->state == SANDBOX_PAUSED && sandbox->auto_resume && !err) {
+    } else if (sandbox->state == SANDBOX_PAUSED && sandbox_wakes(sandbox) && !err) {
         int64_t timeout = sandbox->timeout;
-        sandbox_resume(sandbox, timeout > RESUME_TIMEOUT_MIN ? timeout : RESUME_TIMEOUT_MIN);
+        sandbox_resume(sandbox, timeout > RESUME_TIMEOUT_MIN ? timeout : RESUME_TIMEOUT_MIN,
+                       true);
         sandbox_wait(sandbox, wait, on_awake);
     } else if (err && sandbox_visible(sandbox)) {
         log_debug("not woken", "id=%s error=\"%s\"", p->id, err->message);
@@ -430,7 +431,8 @@ static void pass(struct server *server, struct http_exchange *x, struct sandbox 
     if (sandbox->state == SANDBOX_PAUSED) {
         int64_t timeout = sandbox->timeout;
         log_info("traffic wakes sandbox", "id=%s port=%d", sandbox->id, port);
-        sandbox_resume(sandbox, timeout > RESUME_TIMEOUT_MIN ? timeout : RESUME_TIMEOUT_MIN);
+        sandbox_resume(sandbox, timeout > RESUME_TIMEOUT_MIN ? timeout : RESUME_TIMEOUT_MIN,
+                       true);
     }
     sandbox_wait(sandbox, &p->wait, on_awake);
 }
@@ -464,7 +466,7 @@ void proxy_handle(struct server *server, struct http_exchange *x, const struct r
         }
     }
     bool asleep = sandbox && strcmp(sandbox_state_name(sandbox), "paused") == 0;
-    if (!sandbox || !sandbox_visible(sandbox) || (asleep && !sandbox->auto_resume)) {
+    if (!sandbox || !sandbox_visible(sandbox) || (asleep && !sandbox_wakes(sandbox))) {
         proxy_reply_not_found(x, sandbox ? sandbox->id : route->id);
         return;
     }

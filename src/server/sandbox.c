@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Transitions of a sandbox. */
-#include "server/sandbox.h"
+#include "server/sandbox-internal.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -19,15 +19,14 @@
 #include "server/sample.h"
 #include "server/sandbox_list.h"
 #include "server/sandbox_record.h"
+#include "server/snapshot.h"
 #include "server/server.h"
 
 enum {
     ID_CHARS = 19, /* after the "i" */
     DESTROY_RETRY_MS = 2000,
 };
-#define CREATE_TIMEOUT  (60 * CLOCK_S)
 #define DESTROY_TIMEOUT (30 * CLOCK_S)
-#define FREEZE_TIMEOUT  (20 * CLOCK_S)
 #define SLOW_CREATION   (CLOCK_S / 10)
 enum { AGENT_TIMEOUT_MS = 3000 };
 
@@ -38,7 +37,8 @@ struct sandbox *sandbox_new(struct server *server)
     struct sandbox *sb = xcalloc(1, sizeof *sb);
     sb->server = server;
     sb->state = SANDBOX_CREATING;
-    sb->allow_internet = true;
+    sb->allow_internet = sb->auto_pause_memory = true;
+    TAILQ_INIT(&sb->takes);
     sb->id[0] = 'i';
     random_id(sb->id + 1, ID_CHARS);
     LIST_INIT(&sb->waits);
@@ -52,6 +52,8 @@ void sandbox_free(struct sandbox *sb)
         return;
     json_decref(sb->metadata);
     json_decref(sb->network);
+    json_decref(sb->env_vars);
+    free(sb->creation_key);
     sample_ring_free(sb->samples);
     explicit_bzero(sb->envd_token, sizeof sb->envd_token);
     explicit_bzero(sb->traffic_token, sizeof sb->traffic_token);
@@ -83,7 +85,7 @@ void sandbox_wait_cancel(struct sandbox_wait *wait)
 }
 
 /* Tells those who wait now; who begins to wait meanwhile waits for the next transition. */
-static void settle(struct sandbox *sb, const struct err *err)
+void sandbox_settle(struct sandbox *sb, const struct err *err)
 {
     LIST_HEAD(, sandbox_wait) waits;
     LIST_INIT(&waits);
@@ -101,7 +103,7 @@ static void settle(struct sandbox *sb, const struct err *err)
 
 /* ---- end of life ---- */
 
-static void arm(struct sandbox *sb)
+void sandbox_arm(struct sandbox *sb)
 {
     int64_t left = sb->end - clock_wall_ns();
     uv_update_time(&sb->server->loop);
@@ -118,10 +120,10 @@ int64_t sandbox_end_after(const struct sandbox *sb, int64_t timeout)
     return end < last ? end : last;
 }
 
-static void save_life(struct sandbox *sb)
+void sandbox_save_life(struct sandbox *sb)
 {
     struct err err;
-    if (store_update_sandbox(sb->server->store, sb->id, sandbox_state_name(sb), sb->life_started,
+    if (store_update_sandbox(sb->server->store, sb->id, sandbox_stored_state(sb), sb->life_started,
                              sb->end, &err) < 0)
         log_error("sandbox not saved", "id=%s error=\"%s\"", sb->id, err.message);
 }
@@ -129,8 +131,8 @@ static void save_life(struct sandbox *sb)
 void sandbox_set_end(struct sandbox *sb, int64_t end)
 {
     sb->end = end;
-    save_life(sb);
-    arm(sb);
+    sandbox_save_life(sb);
+    sandbox_arm(sb);
 }
 
 static void on_end_of_life(uv_timer_t *timer)
@@ -139,9 +141,9 @@ static void on_end_of_life(uv_timer_t *timer)
     if (sb->state != SANDBOX_RUNNING)
         return;
     if (sb->end > clock_wall_ns() + CLOCK_MS)
-        arm(sb); /* the wall clock was set back */
+        sandbox_arm(sb); /* the wall clock was set back */
     else if (sb->auto_pause)
-        sandbox_pause(sb, "timeout");
+        sandbox_pause(sb, sb->auto_pause_memory, "timeout");
     else
         sandbox_kill(sb, "timeout");
 }
@@ -159,11 +161,16 @@ const char *sandbox_state_name(const struct sandbox *sb)
     return sb->state == SANDBOX_PAUSING || sb->state == SANDBOX_PAUSED ? "paused" : "running";
 }
 
-static void call(struct sandbox *sb, enum launcher_op op, int64_t timeout, launcher_done_fn *done)
+void sandbox_call(struct sandbox *sb, enum launcher_op op, int64_t timeout, launcher_done_fn *done)
 {
     struct launcher_request request = {.op = op};
     memcpy(request.id, sb->id, sizeof request.id);
     launcher_link_call(sb->server->link, &request, STR(""), timeout, done, sb);
+}
+
+const char *sandbox_stored_state(const struct sandbox *sb)
+{
+    return sb->cold ? "cold" : sandbox_state_name(sb);
 }
 
 static void open_timer(struct sandbox *sb)
@@ -178,7 +185,8 @@ static void leave(struct sandbox *sb, const struct err *err)
     if (sb->shelf)
         pool_lost(sb, err);
     launcher_link_forget(sb->server->link, sb);
-    settle(sb, err);
+    snapshot_takes_end(sb);
+    sandbox_settle(sb, err);
     sandbox_list_remove(sb->server->sandboxes, sb);
     uv_close((uv_handle_t *)&sb->timer, on_timer_closed);
 }
@@ -193,7 +201,7 @@ static bool save(struct sandbox *sb)
     sb->end = sandbox_end_after(sb, sb->timeout);
     if (sandbox_record_save(sb, &err) < 0) {
         log_error("sandbox not saved", "id=%s error=\"%s\"", sb->id, err.message);
-        settle(sb, &err);
+        sandbox_settle(sb, &err);
         sandbox_kill(sb, "not saved");
         return false;
     }
@@ -210,41 +218,29 @@ static void unsave(struct sandbox *sb)
 static void begin(struct sandbox *sb)
 {
     sb->state = SANDBOX_RUNNING;
-    arm(sb);
-    settle(sb, NULL);
+    sandbox_arm(sb);
+    sandbox_settle(sb, NULL);
     log_info("sandbox created", "id=%s template=%s timeout=%lld", sb->id, sb->template_name,
              (long long)sb->timeout);
 }
 
 /* ---- creation: out of the pool ---- */
 
-static void on_silence(uv_timer_t *timer);
-
 /* A request of ours to the agent, with a deadline. False when it was killed instead. */
 static bool ask_agent(struct sandbox *sb, const char *method, const char *target,
                       const char *content_type, struct str body, agent_call_done_fn *done)
 {
-    int rc = agent_call_start(sb->server, sb->id, method, target, content_type, body, done, sb,
-                              &sb->call);
-    if (rc < 0) {
+    int rc = agent_call_start(sb->server, sb->id, method, target, content_type, body,
+                              AGENT_TIMEOUT_MS, done, sb, &sb->call);
+    if (rc < 0)
         sandbox_kill(sb, "its agent cannot be reached");
-        return false;
-    }
-    uv_update_time(&sb->server->loop);
-    uv_timer_start(&sb->timer, on_silence, AGENT_TIMEOUT_MS, 0);
-    return true;
-}
-
-static void on_silence(uv_timer_t *timer)
-{
-    sandbox_kill(timer->data, "its agent does not answer");
+    return rc == 0;
 }
 
 /* True when the agent did as it was asked; otherwise the sandbox is being killed. */
 static bool agent_did(struct sandbox *sb, bool well)
 {
     sb->call = NULL;
-    uv_timer_stop(&sb->timer);
     if (well)
         return true;
     log_error("agent did not answer as it should", "id=%s", sb->id);
@@ -336,12 +332,14 @@ static void on_created(const struct launcher_reply *reply, void *arg)
         begin(sb);
 }
 
-void sandbox_start(struct sandbox *sb, const struct network *network, struct str agent_config)
+void sandbox_order(struct sandbox *sb, const struct network *network, struct str agent_config,
+                   bool again, launcher_done_fn *done)
 {
     struct launcher_request request = {.op = LAUNCHER_CREATE,
                                        .limits = sb->limits,
                                        .allow_internet = !network->closed,
-                                       .network_len = (uint32_t)network->len};
+                                       .network_len = (uint32_t)network->len,
+                                       .again = again};
     struct buf body;
     buf_init(&body, LAUNCHER_NETWORK_MAX + LAUNCHER_CONFIG_MAX);
     int rc = buf_append(&body, network->bytes, network->len);
@@ -350,10 +348,16 @@ void sandbox_start(struct sandbox *sb, const struct network *network, struct str
     assert(rc == 0); /* both have been measured */
     memcpy(request.id, sb->id, sizeof request.id);
     memcpy(request.template_name, sb->template_name, sizeof sb->template_name);
+    memcpy(request.base, sb->base, sizeof request.base);
+    launcher_link_call(sb->server->link, &request, buf_str(&body), CREATE_TIMEOUT, done, sb);
+    buf_done(&body);
+}
+
+void sandbox_start(struct sandbox *sb, const struct network *network, struct str agent_config)
+{
     open_timer(sb);
     sandbox_list_add(sb->server->sandboxes, sb);
-    launcher_link_call(sb->server->link, &request, buf_str(&body), CREATE_TIMEOUT, on_created, sb);
-    buf_done(&body);
+    sandbox_order(sb, network, agent_config, false, on_created);
     /* The row is written while the launcher works. After a crash in between it is a sandbox whose
      * client has not heard of it, or one without a box. */
     if (!sb->shelf)
@@ -375,13 +379,13 @@ static void on_destroyed(const struct launcher_reply *reply, void *arg)
     struct err err;
     err_set(&err, reply->code, reply->os, "destroying the sandbox: %s", reply->message);
     log_error("sandbox not destroyed", "id=%s error=\"%s\"", sb->id, err.message);
-    settle(sb, &err);
+    sandbox_settle(sb, &err);
     uv_timer_start(&sb->timer, on_destroy_retry, DESTROY_RETRY_MS, 0);
 }
 
 static void on_destroy_retry(uv_timer_t *timer)
 {
-    call(timer->data, LAUNCHER_DESTROY, DESTROY_TIMEOUT, on_destroyed);
+    sandbox_call(timer->data, LAUNCHER_DESTROY, DESTROY_TIMEOUT, on_destroyed);
 }
 
 void sandbox_kill(struct sandbox *sb, const char *reason)
@@ -398,12 +402,13 @@ void sandbox_kill(struct sandbox *sb, const char *reason)
         pool_lost(sb, NULL);
     launcher_link_forget(sb->server->link, sb);
     unsave(sb);
+    snapshot_takes_end(sb);
     proxy_cut_all(sb);
     if (!LIST_EMPTY(&sb->waits)) {
         err_set(&err, ERR_NOT_FOUND, 0, "the sandbox was killed");
-        settle(sb, &err);
+        sandbox_settle(sb, &err);
     }
-    call(sb, LAUNCHER_DESTROY, DESTROY_TIMEOUT, on_destroyed);
+    sandbox_call(sb, LAUNCHER_DESTROY, DESTROY_TIMEOUT, on_destroyed);
 }
 
 void sandbox_vanished(struct sandbox *sb, const char *reason)
@@ -413,92 +418,12 @@ void sandbox_vanished(struct sandbox *sb, const char *reason)
         sandbox_kill(sb, reason);
 }
 
-/* ---- pause and resume ---- */
-
-static void on_frozen(const struct launcher_reply *reply, void *arg)
-{
-    struct sandbox *sb = arg;
-    struct err err;
-    if (sb->state != SANDBOX_PAUSING)
-        return;
-    if (reply->code == ERR_NOT_FOUND) {
-        sandbox_kill(sb, "the launcher does not know it");
-        return;
-    }
-    if (reply->code != ERR_OK) {
-        err_set(&err, reply->code, reply->os, "pausing the sandbox: %s", reply->message);
-        log_error("sandbox not paused", "id=%s error=\"%s\"", sb->id, err.message);
-        sb->state = SANDBOX_RUNNING;
-        /* One whose time is over must not run on for want of a freezer. */
-        if (sb->end <= clock_wall_ns())
-            sandbox_kill(sb, "could not be paused at its end");
-        else
-            arm(sb);
-        settle(sb, &err);
-        return;
-    }
-    sb->state = SANDBOX_PAUSED;
-    sb->end = clock_wall_ns();
-    save_life(sb);
-    log_info("sandbox paused", "id=%s", sb->id);
-    settle(sb, NULL);
-}
-
-void sandbox_pause(struct sandbox *sb, const char *reason)
-{
-    assert(sb->state == SANDBOX_RUNNING);
-    log_info("sandbox pauses", "id=%s reason=\"%s\"", sb->id, reason);
-    sb->state = SANDBOX_PAUSING;
-    sb->unconfirmed = false; /* what a reconciliation hears of it now may be older */
-    uv_timer_stop(&sb->timer);
-    proxy_cut_all(sb);
-    call(sb, LAUNCHER_FREEZE, FREEZE_TIMEOUT, on_frozen);
-}
-
-static void on_thawed(const struct launcher_reply *reply, void *arg)
-{
-    struct sandbox *sb = arg;
-    struct err err;
-    if (sb->state != SANDBOX_RESUMING)
-        return;
-    if (reply->code == ERR_NOT_FOUND) {
-        sandbox_kill(sb, "the launcher does not know it");
-        return;
-    }
-    if (reply->code != ERR_OK) {
-        err_set(&err, reply->code, reply->os, "resuming the sandbox: %s", reply->message);
-        log_error("sandbox not resumed", "id=%s error=\"%s\"", sb->id, err.message);
-        sb->state = SANDBOX_PAUSED;
-        sb->end = clock_wall_ns();
-        save_life(sb);
-        settle(sb, &err);
-        return;
-    }
-    sb->state = SANDBOX_RUNNING;
-    arm(sb);
-    log_info("sandbox resumed", "id=%s", sb->id);
-    settle(sb, NULL);
-}
-
-void sandbox_resume(struct sandbox *sb, int64_t timeout)
-{
-    assert(sb->state == SANDBOX_PAUSED);
-    sb->timeout = timeout;
-    sb->end = sandbox_end_after(sb, timeout);
-    sb->life_started = clock_wall_ns();
-    sb->state = SANDBOX_RESUMING;
-    sb->unconfirmed = false;
-    /* Saved first: after a crash from here on, a frozen box with a running row is a paused
-     * sandbox, whereas a running box whose row says paused would have lost its end. */
-    save_life(sb);
-    call(sb, LAUNCHER_THAW, FREEZE_TIMEOUT, on_thawed);
-}
-
 /* ---- end and begin of the server ---- */
 
 void sandbox_forget(struct sandbox *sb)
 {
     proxy_cut_all(sb);
+    snapshot_takes_end(sb);
     launcher_link_forget(sb->server->link, sb);
     sandbox_list_remove(sb->server->sandboxes, sb);
     uv_close((uv_handle_t *)&sb->timer, on_timer_closed);
@@ -509,22 +434,4 @@ void sandbox_restore(struct sandbox *sb)
     sb->unconfirmed = true;
     open_timer(sb);
     sandbox_list_add(sb->server->sandboxes, sb);
-}
-
-void sandbox_adopt(struct sandbox *sb, bool frozen)
-{
-    sb->unconfirmed = false;
-    if (frozen && sb->state == SANDBOX_RUNNING) {
-        sb->state = SANDBOX_PAUSED;
-        sb->end = clock_wall_ns();
-        uv_timer_stop(&sb->timer);
-        proxy_cut_all(sb);
-        save_life(sb);
-    } else if (!frozen && sb->state == SANDBOX_PAUSED) {
-        /* The freezer was opened behind our back: clients know it as paused. */
-        sb->state = SANDBOX_PAUSING;
-        call(sb, LAUNCHER_FREEZE, FREEZE_TIMEOUT, on_frozen);
-    } else if (sb->state == SANDBOX_RUNNING) {
-        arm(sb);
-    }
 }

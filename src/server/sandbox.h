@@ -2,6 +2,8 @@
 /* One sandbox and its life: states, end-of-life timer, what waits for it (protocol.md 2.3).
  *
  *   CREATING → RUNNING ⇄ PAUSING → PAUSED → RESUMING → RUNNING; from each to KILLING, then gone.
+ *   A pause keeps the memory (processes are stopped in place), or the files only: then the sandbox is
+ *   cold, and resuming it starts it anew.
  *   Those of the pool: CREATING → WAITING → CREATING → RUNNING.
  *
  * A row in the store exists exactly as long as a client may know of the sandbox: it is written
@@ -30,6 +32,7 @@ struct agent_call;
 struct sandbox;
 struct server;
 struct shelf;
+struct take;
 
 enum sandbox_state {
     SANDBOX_CREATING, /* being made, or given its configuration when it comes out of the pool */
@@ -56,15 +59,22 @@ struct sandbox {
 
     char id[ROUTE_ID_MAX + 1];
     char project[KEY_NAME_MAX + 1];
-    char template_name[TEMPLATE_NAME_MAX + 1];
+    char template_name[TEMPLATE_NAME_MAX + 1]; /* whose files are at the bottom */
+    char base[ROUTE_ID_MAX + 1];               /* the snapshot on top of it, "": none */
+    char shown[TEMPLATE_NAME_MAX + 1];         /* templateID and alias, as clients see them: those of */
+    char alias[TEMPLATE_NAME_MAX + 1];         /* the template or of the snapshot */
     char envd_token[TOKEN_SIZE];    /* "": not secured */
     char traffic_token[TOKEN_SIZE]; /* "": ports are public */
     struct launcher_limits limits;
     bool allow_internet;
     bool auto_pause;
+    bool auto_pause_memory; /* what an auto-pause keeps */
     bool auto_resume;
+    bool cold;             /* paused, and only files are left */
     int64_t timeout;       /* seconds, as last asked for: what auto-resume gives again */
     json_t *metadata;      /* object or NULL */
+    json_t *env_vars;      /* of the creation: object or NULL */
+    char *creation_key;    /* who asks with it again gets this sandbox: NULL or Idempotency-Key */
     json_t *network;       /* as given, or NULL: see network.h */
     const char *mask_host; /* maskRequestHost inside network, or NULL */
 
@@ -80,6 +90,7 @@ struct sandbox {
     struct shelf *shelf;             /* of the pool whose it is; NULL: it is not the pool's */
     TAILQ_ENTRY(sandbox) shelf_link; /* while WAITING */
     struct agent_call *call;         /* of ours to its agent, under way */
+    TAILQ_HEAD(, take) takes;        /* snapshots asked for: the first is under way */
 };
 
 /* A sandbox with a fresh id, not known to anybody yet; fill it in, then start or free it. */
@@ -103,13 +114,18 @@ void sandbox_wait_cancel(struct sandbox_wait *wait);
 bool sandbox_visible(const struct sandbox *sandbox);
 /* "running" or "paused", as clients see it. */
 const char *sandbox_state_name(const struct sandbox *sandbox);
+/* The same for the store, where it is "cold" when only files are left. */
+const char *sandbox_stored_state(const struct sandbox *sandbox);
 
 /* Begins the end: streams are cut, the row goes, the launcher destroys. Idempotent. */
 void sandbox_kill(struct sandbox *sandbox, const char *reason);
-/* From RUNNING only: cuts streams and freezes. */
-void sandbox_pause(struct sandbox *sandbox, const char *reason);
-/* From PAUSED only: thaws; its end is then `timeout` seconds away. */
-void sandbox_resume(struct sandbox *sandbox, int64_t timeout);
+/* From RUNNING only: cuts streams, and freezes or, to keep the files only, ends all processes. */
+void sandbox_pause(struct sandbox *sandbox, bool memory, const char *reason);
+/* From PAUSED only: thaws, or starts anew one that is cold or whose memory is not wanted; its end is
+ * then `timeout` seconds away. */
+void sandbox_resume(struct sandbox *sandbox, int64_t timeout, bool memory);
+/* Whether traffic may wake it: paused, asked to, and not cold. */
+bool sandbox_wakes(const struct sandbox *sandbox);
 /* Moves the end of life, bounded by the longest life allowed. */
 void sandbox_set_end(struct sandbox *sandbox, int64_t end);
 /* Time of end for a timeout in seconds that begins now, bounded in the same way. */
@@ -123,4 +139,4 @@ void sandbox_vanished(struct sandbox *sandbox, const char *reason);
 /* Puts a sandbox read from the store into the list, unconfirmed until the launcher has named it. */
 void sandbox_restore(struct sandbox *sandbox);
 /* The launcher has named it. */
-void sandbox_adopt(struct sandbox *sandbox, bool frozen);
+void sandbox_adopt(struct sandbox *sandbox, enum launcher_state found);

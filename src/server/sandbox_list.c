@@ -12,6 +12,7 @@
 #include "server/sandbox.h"
 #include "server/sandbox_record.h"
 #include "server/server.h"
+#include "server/snapshot.h"
 
 enum { BUCKETS = 4096, RETRY_MS = 500 };
 #define LIST_TIMEOUT  (30 * CLOCK_S)
@@ -148,6 +149,7 @@ static void finish(struct sandbox_list *list)
             sandbox_vanished(sandbox, "it has no box");
         }
     }
+    snapshot_list_end(list->server->snapshots);
     server_adopted(list->server);
 }
 
@@ -165,11 +167,15 @@ static void on_listed(const struct launcher_reply *reply, void *arg)
         finish(list);
         return;
     }
+    if (reply->state == LAUNCHER_IS_SNAPSHOT) {
+        snapshot_list_named(list->server->snapshots, reply->id);
+        return;
+    }
     struct sandbox *sandbox = sandbox_list_find(list, reply->id);
     if (!sandbox)
         sandbox_list_destroy_stray(list, reply->id);
     else if (sandbox->unconfirmed)
-        sandbox_adopt(sandbox, reply->frozen);
+        sandbox_adopt(sandbox, reply->state);
 }
 
 void sandbox_list_reconcile(struct sandbox_list *list)
@@ -181,5 +187,6 @@ void sandbox_list_reconcile(struct sandbox_list *list)
     TAILQ_FOREACH(sandbox, &list->all, link)
     sandbox->unconfirmed = sandbox->state == SANDBOX_RUNNING || sandbox->state == SANDBOX_PAUSED ||
                            sandbox->state == SANDBOX_WAITING;
+    snapshot_list_begin(list->server->snapshots);
     launcher_link_call(list->server->link, &request, STR(""), LIST_TIMEOUT, on_listed, list);
 }

@@ -49,8 +49,16 @@ int sandbox_record_save(const struct sandbox *sb, struct err *err)
     set_integer(record, "diskBytes", (int64_t)sb->limits.disk_bytes);
     set_bool(record, "allowInternet", sb->allow_internet);
     set_bool(record, "autoPause", sb->auto_pause);
+    set_bool(record, "autoPauseMemory", sb->auto_pause_memory);
     set_bool(record, "autoResume", sb->auto_resume);
     set_integer(record, "timeout", sb->timeout);
+    set_string(record, "base", sb->base);
+    set_string(record, "shown", sb->shown);
+    set_string(record, "alias", sb->alias);
+    if (sb->creation_key)
+        set_string(record, "creationKey", sb->creation_key);
+    if (sb->env_vars)
+        json_object_set(record, "envVars", sb->env_vars);
     if (sb->metadata)
         json_object_set(record, "metadata", sb->metadata);
     if (sb->network)
@@ -63,7 +71,7 @@ int sandbox_record_save(const struct sandbox *sb, struct err *err)
         .id = sb->id,
         .project = sb->project,
         .template_name = sb->template_name,
-        .state = sandbox_state_name(sb),
+        .state = sandbox_stored_state(sb),
         .started = sb->started,
         .life_started = sb->life_started,
         .end = sb->end,
@@ -90,7 +98,8 @@ static int copy_text(const json_t *record, const char *name, char *out, size_t s
 static int load_record(struct sandbox *sb, const json_t *record, struct err *err)
 {
     int64_t memory = 0, cpu = 0, pids = 0, disk = 0;
-    json_t *metadata = NULL, *network = NULL;
+    json_t *metadata = NULL, *network = NULL, *env_vars = NULL;
+    const char *creation_key = NULL;
     int rc;
     if ((rc = copy_text(record, "envdToken", sb->envd_token, TOKEN_SIZE, err)) < 0 ||
         (rc = copy_text(record, "trafficToken", sb->traffic_token, TOKEN_SIZE, err)) < 0 ||
@@ -101,7 +110,13 @@ static int load_record(struct sandbox *sb, const json_t *record, struct err *err
         (rc = field_integer(record, "timeout", 0, INT32_MAX, &sb->timeout, err)) < 0 ||
         (rc = field_bool(record, "allowInternet", &sb->allow_internet, err)) < 0 ||
         (rc = field_bool(record, "autoPause", &sb->auto_pause, err)) < 0 ||
+        (rc = field_bool(record, "autoPauseMemory", &sb->auto_pause_memory, err)) < 0 ||
         (rc = field_bool(record, "autoResume", &sb->auto_resume, err)) < 0 ||
+        (rc = copy_text(record, "base", sb->base, sizeof sb->base, err)) < 0 ||
+        (rc = copy_text(record, "shown", sb->shown, sizeof sb->shown, err)) < 0 ||
+        (rc = copy_text(record, "alias", sb->alias, sizeof sb->alias, err)) < 0 ||
+        (rc = field_string(record, "creationKey", &creation_key, err)) < 0 ||
+        (rc = field_string_map(record, "envVars", &env_vars, err)) < 0 ||
         (rc = field_string_map(record, "metadata", &metadata, err)) < 0 ||
         (rc = field_object(record, "network", &network, err)) < 0)
         return rc;
@@ -110,6 +125,12 @@ static int load_record(struct sandbox *sb, const json_t *record, struct err *err
                                           .pids = (uint32_t)pids,
                                           .disk_bytes = (uint64_t)disk};
     sb->metadata = metadata ? json_incref(metadata) : NULL;
+    sb->env_vars = env_vars ? json_incref(env_vars) : NULL;
+    sb->creation_key = creation_key ? xstrdup(creation_key) : NULL;
+    if (!*sb->shown) { /* the row of an older version */
+        memcpy(sb->shown, sb->template_name, sizeof sb->shown);
+        memcpy(sb->alias, sb->template_name, sizeof sb->alias);
+    }
     sandbox_record_set_network(sb, network ? json_incref(network) : NULL);
     return 0;
 }
@@ -129,7 +150,9 @@ struct sandbox *sandbox_record_load(struct server *server, const struct store_sa
     memcpy(sb->id, id, sizeof id);
     snprintf(sb->project, sizeof sb->project, "%s", row->project);
     snprintf(sb->template_name, sizeof sb->template_name, "%s", row->template_name);
-    sb->state = strcmp(row->state, "paused") == 0 ? SANDBOX_PAUSED : SANDBOX_RUNNING;
+    sb->cold = strcmp(row->state, "cold") == 0;
+    sb->state =
+        sb->cold || strcmp(row->state, "paused") == 0 ? SANDBOX_PAUSED : SANDBOX_RUNNING;
     sb->started = row->started;
     sb->life_started = row->life_started;
     sb->end = row->end;
@@ -140,6 +163,13 @@ struct sandbox *sandbox_record_load(struct server *server, const struct store_sa
         return NULL;
     }
     return sb;
+}
+
+void sandbox_record_set_template(struct sandbox *sb, const char *name)
+{
+    snprintf(sb->template_name, sizeof sb->template_name, "%s", name);
+    memcpy(sb->shown, sb->template_name, sizeof sb->shown);
+    memcpy(sb->alias, sb->template_name, sizeof sb->alias);
 }
 
 void sandbox_record_set_network(struct sandbox *sb, json_t *network)
@@ -153,11 +183,12 @@ void sandbox_record_set_network(struct sandbox *sb, json_t *network)
 
 static void set_common(const struct sandbox *sb, json_t *object)
 {
-    set_string(object, "templateID", sb->template_name);
+    set_string(object, "templateID", sb->shown);
     set_string(object, "sandboxID", sb->id);
     set_string(object, "clientID", CLIENT_ID);
     set_string(object, "envdVersion", ENVD_VERSION);
-    set_string(object, "alias", sb->template_name);
+    if (*sb->alias)
+        set_string(object, "alias", sb->alias);
 }
 
 json_t *sandbox_record_created(const struct sandbox *sb)
@@ -202,6 +233,8 @@ json_t *sandbox_record_detail(const struct sandbox *sb)
     set_bool(lifecycle, "autoResume", sb->auto_resume);
     set_string(lifecycle, "onTimeout", sb->auto_pause ? "pause" : "kill");
     json_object_set_new(object, "lifecycle", lifecycle);
+    if (sb->state == SANDBOX_PAUSED)
+        set_string(object, "pauseMode", sb->cold ? "filesystem" : "full");
     return object;
 }
 
@@ -236,7 +269,7 @@ char *sandbox_record_agent_config(const struct sandbox *sb, const struct templat
 {
     json_t *config = json_object(), *envs = json_object();
     set_string(config, "sandboxId", sb->id);
-    set_string(config, "templateId", sb->template_name);
+    set_string(config, "templateId", sb->shown);
     if (template->default_user)
         set_string(config, "defaultUser", template->default_user);
     if (template->default_workdir)
@@ -255,7 +288,7 @@ char *sandbox_record_agent_config(const struct sandbox *sb, const struct templat
         set_ca_variables(envs);
     set_string(envs, "E2B_SANDBOX", "true");
     set_string(envs, "E2B_SANDBOX_ID", sb->id);
-    set_string(envs, "E2B_TEMPLATE_ID", sb->template_name);
+    set_string(envs, "E2B_TEMPLATE_ID", sb->shown);
     if (env_vars)
         json_object_update(envs, env_vars);
     json_object_set_new(config, "envs", envs);

@@ -14,6 +14,8 @@ int sandbox_record_save(const struct sandbox *sandbox, struct err *err);
 /* A sandbox from its row; NULL with err when the row makes no sense. */
 struct sandbox *sandbox_record_load(struct server *server, const struct store_sandbox *row,
                                     struct err *err);
+/* It is of that template, and of no snapshot. */
+void sandbox_record_set_template(struct sandbox *sandbox, const char *name);
 /* Takes over network (reference stolen, NULL allowed) and what follows from it. */
 void sandbox_record_set_network(struct sandbox *sandbox, json_t *network);
 

@@ -31,6 +31,7 @@
 #include "server/sample.h"
 #include "server/sandbox.h"
 #include "server/sandbox_list.h"
+#include "server/snapshot.h"
 #include "server/store.h"
 #include "server/turn.h"
 
@@ -328,6 +329,8 @@ static int open_store(struct server *server, struct err *err)
     if (rc == 0)
         rc = sandbox_list_load(server->sandboxes, err);
     if (rc == 0)
+        rc = snapshot_list_load(server->snapshots, err);
+    if (rc == 0)
         server->keys = key_ring_new(server->store);
     return rc;
 }
@@ -368,6 +371,7 @@ static void close_all(struct server *server)
     http_edge_close(server->edge);
     turns_free(server->turns);
     limit_free(server->limit);
+    snapshot_list_free(server->snapshots);
     key_ring_free(server->keys);
     store_close(server->store);
     free(server->launcher_path);
@@ -389,6 +393,7 @@ int server_main(const struct config *config, const struct server_start *start)
         abort();
     open_handles(server);
     server->sandboxes = sandbox_list_new(server);
+    server->snapshots = snapshot_list_new(server);
     server->pool = pool_new(server);
     server->turns = turns_new();
     server->limit = config->rate ? limit_new(config->rate) : NULL;

@@ -19,6 +19,7 @@ struct limit;
 struct pool;
 struct sampler;
 struct sandbox_list;
+struct snapshot_list;
 struct store;
 struct turns;
 
@@ -30,6 +31,7 @@ struct server {
     struct key_ring *keys;
     struct launcher_link *link;
     struct sandbox_list *sandboxes;
+    struct snapshot_list *snapshots;
     struct pool *pool;
     struct sampler *sampler;
     struct stats stats;

@@ -9,9 +9,10 @@
 #include "base/mem.h"
 #include "base/path.h"
 
-enum { SCHEMA_VERSION = 1 };
+enum { SCHEMA_VERSION = 2 };
 
-static const char schema[] =
+/* Each brings the tables from the version before to its own. */
+static const char schema_1[] =
     "CREATE TABLE keys (id INTEGER PRIMARY KEY, name TEXT NOT NULL, project TEXT NOT NULL,"
     " hint TEXT NOT NULL, hash BLOB NOT NULL UNIQUE, created INTEGER NOT NULL,"
     " revoked INTEGER NOT NULL DEFAULT 0);"
@@ -20,12 +21,21 @@ static const char schema[] =
     " state TEXT NOT NULL, started INTEGER NOT NULL, life_started INTEGER NOT NULL,"
     " ends INTEGER NOT NULL, record TEXT NOT NULL) WITHOUT ROWID;"
     "PRAGMA user_version = 1;";
+static const char schema_2[] =
+    "CREATE TABLE snapshots (id TEXT PRIMARY KEY, project TEXT NOT NULL, name TEXT NOT NULL,"
+    " tag TEXT NOT NULL, sandbox TEXT NOT NULL, template TEXT NOT NULL, created INTEGER NOT NULL,"
+    " record TEXT NOT NULL) WITHOUT ROWID;"
+    "PRAGMA user_version = 2;";
+static const char *const schemas[SCHEMA_VERSION] = {schema_1, schema_2};
 
 enum statement {
     PUT_SANDBOX,
     UPDATE_SANDBOX,
     DELETE_SANDBOX,
     EACH_SANDBOX,
+    PUT_SNAPSHOT,
+    DELETE_SNAPSHOT,
+    EACH_SNAPSHOT,
     ADD_KEY,
     REVOKE_KEY,
     EACH_KEY,
@@ -41,6 +51,11 @@ static const char *const statements[STATEMENTS] = {
     [DELETE_SANDBOX] = "DELETE FROM sandboxes WHERE id = ?1",
     [EACH_SANDBOX] = "SELECT id, project, template, state, started, life_started, ends, record"
                      " FROM sandboxes ORDER BY started, id",
+    [PUT_SNAPSHOT] = "INSERT OR REPLACE INTO snapshots (id, project, name, tag, sandbox, template,"
+                     " created, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [DELETE_SNAPSHOT] = "DELETE FROM snapshots WHERE id = ?1",
+    [EACH_SNAPSHOT] = "SELECT id, project, name, tag, sandbox, template, created, record"
+                      " FROM snapshots ORDER BY created, id",
     [ADD_KEY] = "INSERT INTO keys (name, project, hint, hash, created) VALUES (?1, ?2, ?3, ?4, ?5)",
     [REVOKE_KEY] = "UPDATE keys SET revoked = ?2 WHERE name = ?1 AND revoked = 0 RETURNING hash",
     [EACH_KEY] = "SELECT name, project, hint, hash, created, revoked FROM keys ORDER BY id",
@@ -91,8 +106,8 @@ static int migrate(struct store *store, const char *path, struct err *err)
         return 0;
     /* IMMEDIATE: of two processes that start together, the second must look again. */
     int rc = execute(store, "BEGIN IMMEDIATE", "begin", err);
-    if (rc == 0 && user_version(store) == 0)
-        rc = execute(store, schema, "create tables", err);
+    for (version = user_version(store); rc == 0 && version < SCHEMA_VERSION; version++)
+        rc = execute(store, schemas[version], "create tables", err);
     if (rc == 0)
         rc = execute(store, "COMMIT", "commit", err);
     return rc;
@@ -212,6 +227,49 @@ int store_each_sandbox(struct store *store, store_sandbox_fn *each, void *arg, s
     }
     if (rc >= 0)
         rc = step == SQLITE_DONE ? 0 : failed(store, err, "read sandboxes");
+    sqlite3_reset(s);
+    return rc;
+}
+
+int store_put_snapshot(struct store *store, const struct store_snapshot *row, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[PUT_SNAPSHOT];
+    bind_text(s, 1, row->id);
+    bind_text(s, 2, row->project);
+    bind_text(s, 3, row->name);
+    bind_text(s, 4, row->tag);
+    bind_text(s, 5, row->sandbox);
+    bind_text(s, 6, row->template_name);
+    sqlite3_bind_int64(s, 7, row->created);
+    bind_text(s, 8, row->record);
+    return run(store, PUT_SNAPSHOT, "write snapshot", err);
+}
+
+int store_delete_snapshot(struct store *store, const char *id, struct err *err)
+{
+    bind_text(store->prepared[DELETE_SNAPSHOT], 1, id);
+    return run(store, DELETE_SNAPSHOT, "delete snapshot", err);
+}
+
+int store_each_snapshot(struct store *store, store_snapshot_fn *each, void *arg, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[EACH_SNAPSHOT];
+    int step, rc = 0;
+    while (rc >= 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
+        struct store_snapshot row = {
+            .id = column_text(s, 0),
+            .project = column_text(s, 1),
+            .name = column_text(s, 2),
+            .tag = column_text(s, 3),
+            .sandbox = column_text(s, 4),
+            .template_name = column_text(s, 5),
+            .created = sqlite3_column_int64(s, 6),
+            .record = column_text(s, 7),
+        };
+        rc = each(&row, arg);
+    }
+    if (rc >= 0)
+        rc = step == SQLITE_DONE ? 0 : failed(store, err, "read snapshots");
     sqlite3_reset(s);
     return rc;
 }

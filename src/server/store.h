@@ -20,7 +20,7 @@ struct store_sandbox {
     const char *id;
     const char *project;
     const char *template_name;
-    const char *state;    /* "running" or "paused" */
+    const char *state;    /* "running", "paused" or "cold" */
     int64_t started;      /* wall-clock nanoseconds */
     int64_t life_started; /* creation or last resume */
     int64_t end;
@@ -35,6 +35,24 @@ int store_delete_sandbox(struct store *store, const char *id, struct err *err);
 /* The row is valid during the call; a negative return ends the walk and is returned. */
 typedef int store_sandbox_fn(const struct store_sandbox *row, void *arg);
 int store_each_sandbox(struct store *store, store_sandbox_fn *each, void *arg, struct err *err);
+
+/* ---- snapshots ---- */
+struct store_snapshot {
+    const char *id;
+    const char *project;
+    const char *name; /* "": none */
+    const char *tag;
+    const char *sandbox; /* that it is of */
+    const char *template_name;
+    int64_t created;
+    const char *record; /* JSON: everything else, see snapshot.h */
+};
+
+int store_put_snapshot(struct store *store, const struct store_snapshot *row, struct err *err);
+int store_delete_snapshot(struct store *store, const char *id, struct err *err);
+typedef int store_snapshot_fn(const struct store_snapshot *row, void *arg);
+/* Oldest first; as store_each_sandbox. */
+int store_each_snapshot(struct store *store, store_snapshot_fn *each, void *arg, struct err *err);
 
 /* ---- keys ---- */
 enum { STORE_HASH_SIZE = 32 };

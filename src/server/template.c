@@ -32,7 +32,13 @@ static bool name_valid(struct str name)
     return true;
 }
 
-int template_parse_reference(struct str text, char ret_name[TEMPLATE_NAME_MAX + 1], struct err *err)
+static void take_part(struct str part, char out[TEMPLATE_NAME_MAX + 1])
+{
+    memcpy(out, part.p, part.len);
+    out[part.len] = '\0';
+}
+
+int template_split_reference(struct str text, struct template_reference *ret, struct err *err)
 {
     char lower[4 * TEMPLATE_NAME_MAX];
     text = str_trim(text);
@@ -40,18 +46,30 @@ int template_parse_reference(struct str text, char ret_name[TEMPLATE_NAME_MAX + 
         return err_set(err, ERR_INVALID, 0, "\"templateID\" must name a template");
     for (size_t i = 0; i < text.len; i++)
         lower[i] = text.p[i] >= 'A' && text.p[i] <= 'Z' ? (char)(text.p[i] + 32) : text.p[i];
-    struct str tag = {lower, text.len}, name, space = STR("none");
+    struct str tag = {lower, text.len}, name, space = STR("");
     str_split(&tag, ':', &name);
-    if (str_find(name, '/') < name.len)
+    bool has_space = str_find(name, '/') < name.len;
+    if (has_space)
         str_split(&name, '/', &space);
-    if (!name_valid(name) || !name_valid(space))
+    if (!name_valid(name) || (has_space && !name_valid(space)) || (tag.p && !name_valid(tag)))
         return err_set(err, ERR_INVALID, 0, "invalid template reference '%.*s'", (int)text.len,
                        lower);
-    if (tag.p && !str_eqz(tag, "default"))
-        return err_set(err, ERR_NOT_FOUND, 0, "tag '%.*s' does not exist for template '%.*s'",
-                       STR_ARG(tag), STR_ARG(name));
-    memcpy(ret_name, name.p, name.len);
-    ret_name[name.len] = '\0';
+    take_part(space, ret->space);
+    take_part(name, ret->name);
+    take_part(tag.p ? tag : STR(""), ret->tag);
+    return 0;
+}
+
+int template_parse_reference(struct str text, char ret_name[TEMPLATE_NAME_MAX + 1], struct err *err)
+{
+    struct template_reference reference;
+    int rc = template_split_reference(text, &reference, err);
+    if (rc < 0)
+        return rc;
+    if (*reference.tag && strcmp(reference.tag, "default") != 0)
+        return err_set(err, ERR_NOT_FOUND, 0, "tag '%s' does not exist for template '%s'",
+                       reference.tag, reference.name);
+    memcpy(ret_name, reference.name, sizeof reference.name);
     return 0;
 }
 

@@ -25,6 +25,14 @@ struct template
     char build_id[TEMPLATE_BUILD_ID_SIZE]; /* a UUID that changes with the manifest */
 };
 
+/* The parts of a reference "[namespace/]alias[:tag]", trimmed and lower-cased; "" for what is not
+ * there. 0 or -EINVAL. */
+struct template_reference {
+    char space[TEMPLATE_NAME_MAX + 1];
+    char name[TEMPLATE_NAME_MAX + 1];
+    char tag[TEMPLATE_NAME_MAX + 1];
+};
+int template_split_reference(struct str text, struct template_reference *ret, struct err *err);
 /* Reads a reference "[namespace/]alias[:tag]" (protocol.md 2.1): trimmed, lower-cased, namespace and
  * the tag "default" dropped. 0 and the name; -EINVAL for what is no reference; -ENOENT with err for
  * another tag. */

@@ -90,7 +90,7 @@ static void make_root(void)
         die("unshare");
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         die("make mounts private");
-    if (mount("carrel", "/tmp", "tmpfs", MS_NOSUID, "size=64k,nr_inodes=64,mode=755") < 0)
+    if (mount("carrel", "/tmp", "tmpfs", MS_NOSUID, "size=64k,nr_inodes=80,mode=755") < 0)
         die("mount tmpfs");
     if (chdir("/tmp") < 0)
         die("chdir");
@@ -98,6 +98,12 @@ static void make_root(void)
     if (mkdir("lower", 0755) < 0 || mkdir("lower/template", 0755) < 0 ||
         mkdir("lower/host", 0755) < 0 || mkdir("state", 0755) < 0 || mkdir("root", 0755) < 0)
         die("make directories");
+    for (int i = 0; i < BOX_LAYERS_MAX; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "lower/%d", i);
+        if (mkdir(path, 0755) < 0)
+            die("make directories");
+    }
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         die("pivot_root");
     if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | BOX_ZYGOTE_FLAGS, NULL) < 0)

@@ -168,7 +168,7 @@ void harness_close(struct harness *h)
 
 static uint64_t send_request(struct harness *h, enum launcher_op op, const char *id,
                              const char *template_name, const struct launcher_limits *limits,
-                             const char *config, bool online)
+                             const char *config, bool online, const char *base, bool again)
 {
     size_t config_len = config ? strlen(config) : 0;
     struct launcher_request *request = xcalloc(1, sizeof *request + config_len);
@@ -181,6 +181,8 @@ static uint64_t send_request(struct harness *h, enum launcher_op op, const char 
     if (limits)
         request->limits = *limits;
     request->allow_internet = online;
+    request->again = again;
+    snprintf(request->base, sizeof request->base, "%s", base);
     request->config_len = (uint32_t)config_len;
     if (config_len)
         memcpy(request + 1, config, config_len);
@@ -193,14 +195,21 @@ uint64_t harness_send(struct harness *h, enum launcher_op op, const char *id,
                       const char *template_name, const struct launcher_limits *limits,
                       const char *config)
 {
-    return send_request(h, op, id, template_name, limits, config, false);
+    return send_request(h, op, id, template_name, limits, config, false, "", false);
 }
 
 uint64_t harness_send_online(struct harness *h, enum launcher_op op, const char *id,
                              const char *template_name, const struct launcher_limits *limits,
                              const char *config)
 {
-    return send_request(h, op, id, template_name, limits, config, true);
+    return send_request(h, op, id, template_name, limits, config, true, "", false);
+}
+
+uint64_t harness_send_based(struct harness *h, enum launcher_op op, const char *id,
+                            const char *base, bool again)
+{
+    static const struct launcher_limits limits = {64 << 20, 1000, 64, 0};
+    return send_request(h, op, id, "tiny", &limits, "{}", false, base, again);
 }
 
 bool harness_next(struct harness *h, struct launcher_reply *ret)
@@ -317,6 +326,8 @@ struct harness_remains harness_remains(const struct harness *h)
     snprintf(path, sizeof path, "%s/sandboxes", h->state);
     r.directories = count_dirs(path);
     r.sockets = count_dirs(h->run);
+    snprintf(path, sizeof path, "%s/snapshots", h->state);
+    r.snapshots = count_dirs(path);
     for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
         for (int n = 0; n < 8; n++) {
             snprintf(path, sizeof path, "/sys/fs/cgroup/%s/%s-%d", controllers[i], h->cgroup_parent,
@@ -335,7 +346,7 @@ struct harness_remains harness_remains(const struct harness *h)
 static bool nothing_left(void *arg)
 {
     struct harness_remains r = harness_remains(arg);
-    return !r.directories && !r.sockets && !r.cgroups && !r.mounts;
+    return !r.directories && !r.sockets && !r.cgroups && !r.mounts && !r.snapshots;
 }
 
 bool harness_clean(struct harness *h)

@@ -41,6 +41,9 @@ uint64_t harness_send(struct harness *h, enum launcher_op op, const char *id,
 uint64_t harness_send_online(struct harness *h, enum launcher_op op, const char *id,
                              const char *template_name, const struct launcher_limits *limits,
                              const char *config);
+/* SNAPSHOT, and CREATE of "tiny" on a snapshot or, with `again`, of a parked one. */
+uint64_t harness_send_based(struct harness *h, enum launcher_op op, const char *id,
+                            const char *base, bool again);
 /* The next message of any kind; false if none comes within ten seconds or the launcher is gone. */
 bool harness_next(struct harness *h, struct launcher_reply *ret);
 /* The reply to a serial; others in between are dropped, GONE for other ids included. */
@@ -60,7 +63,7 @@ pid_t harness_zygote(const struct harness *h);
 bool harness_wait(bool (*cond)(void *arg), void *arg);
 /* What this harness's sandboxes have on the host. */
 struct harness_remains {
-    unsigned directories, sockets, cgroups, mounts;
+    unsigned directories, sockets, cgroups, mounts, snapshots;
 };
 struct harness_remains harness_remains(const struct harness *h);
 /* Waits until there is nothing. */

@@ -170,7 +170,7 @@ static void test_freeze(void **state)
     assert_int_equal(harness_call(h, LAUNCHER_FREEZE, "one").code, 0);
     uint64_t serial = harness_send(h, LAUNCHER_LIST, "", NULL, NULL, NULL);
     assert_true(harness_reply(h, serial, &reply));
-    assert_int_equal(reply.frozen, 1);
+    assert_int_equal(reply.state, LAUNCHER_FROZEN);
     assert_int_equal(harness_call(h, LAUNCHER_THAW, "one").code, 0);
     assert_answer(h, "one", "echo x", "x\n");
     /* A frozen one can be ended. */

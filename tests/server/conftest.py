@@ -104,6 +104,11 @@ class Server:
             self.listener.close()
             shutil.rmtree(self.directory)
 
+    def another_key(self, name, project):
+        out = subprocess.run([os.environ["CARREL"], "key", "create", name, "--project", project,
+                              "--state", self.state], check=True, capture_output=True, text=True)
+        return out.stdout.strip()
+
     def log(self):
         with open(self.directory + "/log") as lines:
             return lines.read()

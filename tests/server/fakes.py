@@ -13,10 +13,11 @@ import socket
 import struct
 import threading
 
-REQUEST = struct.Struct("<IIQ32s64sQIIQIII4x")
-REPLY = struct.Struct("<IIQ32sIi248siIIxxxxQQQQII")
-VERSION = 1
-CREATE, DESTROY, FREEZE, THAW, LIST, USAGE, NETWORK, GONE = range(1, 9)
+REQUEST = struct.Struct("<IIQ32s32s64sQIIQIIII")
+REPLY = struct.Struct("<IIQ32sIi248siII64s4xQQQQII")
+VERSION = 2
+CREATE, DESTROY, FREEZE, THAW, LIST, USAGE, NETWORK, GONE, PARK, SNAPSHOT, DROP = range(1, 12)
+RUNNING, FROZEN, PARKED, IS_SNAPSHOT = range(4)
 OK, ERR_INTERNAL, ERR_NOT_FOUND, ERR_EXHAUSTED = 0, 11, 5, 9
 
 
@@ -167,9 +168,11 @@ class Call:
     """A request that the launcher received."""
 
     def __init__(self, fields, rest):
-        (self.version, self.op, self.serial, name, template, self.memory, self.cpu_millis, self.pids,
-         self.disk, self.allow_internet, self.config_len, self.network_len) = fields
+        (self.version, self.op, self.serial, name, base, template, self.memory, self.cpu_millis,
+         self.pids, self.disk, self.allow_internet, self.config_len, self.network_len,
+         self.again) = fields
         self.id = name.split(b"\0")[0].decode()
+        self.base = base.split(b"\0")[0].decode()
         self.template = template.split(b"\0")[0].decode()
         self.network, self.config = rest[:self.network_len], rest[self.network_len:]
 
@@ -180,6 +183,8 @@ class FakeLauncher:
         self.path = os.path.join(run, "launcher.sock")
         self.boxes = {}       # id -> FakeAgent
         self.frozen = set()
+        self.parked = {}      # id -> the configuration of its last start
+        self.snapshots = set()
         self.calls = []       # all that came, in order
         self.override = {}    # op -> function(call) -> reply fields as a dict, or None: say nothing
         self.changed = threading.Condition()
@@ -241,14 +246,14 @@ class FakeLauncher:
 
     # ---- messages ----
 
-    def reply(self, op, serial, name, code=OK, os_error=0, message="", pid=0, more=0, frozen=0,
+    def reply(self, op, serial, name, code=OK, os_error=0, message="", pid=0, more=0, state=0,
               cpu_ns=0, memory=0, cache=0, disk=0):
         sock = self.sock
         if sock:
             with contextlib.suppress(OSError):
                 sock.send(REPLY.pack(VERSION, op, serial, name.encode(), code, os_error,
-                                     message.encode(), pid, more, frozen, cpu_ns, memory, cache,
-                                     disk, 1, 0))
+                                     message.encode(), pid, more, state, b"base", cpu_ns, memory,
+                                     cache, disk, 1, 0))
 
     def _take(self, data):
         call = Call(REQUEST.unpack(data[: REQUEST.size]), data[REQUEST.size:])
@@ -265,21 +270,43 @@ class FakeLauncher:
             self.reply(call.op, call.serial, call.id, **answer)
 
     def carry_out(self, call):
+        if call.op == CREATE and call.again and self.parked.pop(call.id, None) is None:
+            return {"code": ERR_NOT_FOUND, "message": "not parked"}
+        if call.op == CREATE and call.base and call.base not in self.snapshots:
+            return {"code": ERR_NOT_FOUND, "message": "no such snapshot"}
+        if call.op == DROP:
+            self.snapshots.discard(call.id)
+            return {}
         if call.op == CREATE:
             self.add_box(call.id, call.config)
             return {"pid": 1}
         if call.op == DESTROY:
+            self.parked.pop(call.id, None)
             self.remove_box(call.id)
+            return {}
+        if call.op == PARK and call.id in self.parked:
             return {}
         if call.op == LIST:
             for name in list(self.boxes):
-                self.reply(LIST, call.serial, name, more=1, frozen=name in self.frozen)
+                self.reply(LIST, call.serial, name, more=1,
+                           state=FROZEN if name in self.frozen else RUNNING)
+            for name in list(self.parked):
+                self.reply(LIST, call.serial, name, more=1, state=PARKED)
+            for name in list(self.snapshots):
+                self.reply(LIST, call.serial, name, more=1, state=IS_SNAPSHOT)
             self.reply(LIST, call.serial, "")
             return None
         if call.id not in self.boxes:
             return {"code": ERR_NOT_FOUND, "message": "no such sandbox"}
         if call.op == FREEZE:
             self.frozen.add(call.id)
+            return {}
+        if call.op == PARK:
+            self.remove_box(call.id)
+            self.parked[call.id] = True
+            return {}
+        if call.op == SNAPSHOT:
+            self.snapshots.add(call.base)
             return {}
         if call.op == THAW:
             self.frozen.discard(call.id)

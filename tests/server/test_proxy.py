@@ -601,7 +601,6 @@ def test_pause_and_resume(server):
     assert sandbox.post("resume").status == 201
     assert sandbox.post("pause").status == 204
     assert sandbox.post("connect", {}, "/v2").status == 201
-    assert sandbox.post("pause", {"memory": False}).status == 501
     assert sandbox.post("pause").status == 204
     assert sandbox.kill() == 204, "paused ones too"
     assert sandbox.info().status == 404

@@ -104,6 +104,7 @@ static bool adopt(struct box_host *host, const char *id)
     box->pidfd = TAKE_FD(pidfd);
     network_adopt(host, box);
     box->frozen = cgroup_frozen(host->cgroups, id);
+    snapshot_adopt(host, box);
     box->pid_watch = (struct watch){WATCH_PID, box};
     struct err err;
     if (host_watch(host, box->pidfd, &box->pid_watch, &err) < 0) {
@@ -130,9 +131,27 @@ static void each_in(int dir, void (*each)(struct box_host *host, const char *id)
     closedir(stream);
 }
 
+/* Its files are what there is of it, or will be when it has ended. */
+static void adopt_parked(struct box_host *host, const char *id)
+{
+    struct box_record record;
+    if (adopt(host, id)) {
+        park_begin(host, box_host_find(host, id));
+    } else if (read_record(host, id, &record) == 0) {
+        struct box *box = host_new_box(host, id, BOX_NO_SLOT);
+        box->record = record;
+        box->parking = true;
+        host_retire(host, box); /* what else is left of it goes */
+    } else {
+        host_remove_remains(host, id);
+    }
+}
+
 static void adopt_or_remove(struct box_host *host, const char *id)
 {
-    if (!adopt(host, id))
+    if (park_marked(host, id))
+        adopt_parked(host, id);
+    else if (!adopt(host, id))
         host_remove_remains(host, id);
 }
 

@@ -23,7 +23,8 @@ bool box_host_is_removing(struct box_host *host, const char *id)
     struct box *box = host->boxes;
     while (box && strcmp(box->id, id) != 0)
         box = box->next;
-    return box && box->state == BOX_REMOVING;
+    return box && (box->state == BOX_REMOVING || box->state == BOX_PARKING ||
+                   (box->state == BOX_ENDING && box->parking));
 }
 
 void box_host_each(struct box_host *host, void (*each)(void *arg, struct box *box), void *arg)
@@ -35,17 +36,36 @@ void box_host_each(struct box_host *host, void (*each)(void *arg, struct box *bo
     }
 }
 
+void box_host_each_parked(struct box_host *host, void (*each)(void *arg, struct box *box), void *arg)
+{
+    for (struct box *box = host->boxes, *next; box; box = next) {
+        next = box->next;
+        if (box->state == BOX_PARKED || box->state == BOX_PARKING ||
+            (box->state == BOX_ENDING && box->parking && box->ran))
+            each(arg, box);
+    }
+}
+
 void box_destroy(struct box_host *host, struct box *box)
 {
     box->asked = true;
+    bool parked = box->state == BOX_PARKED;
+    box->parking = false;
     if (box->state == BOX_REMOVING)
         return;
+    if (parked || box->state == BOX_PARKING) { /* dead already */
+        if (parked)
+            host_retire(host, box);
+        host->events.ended(host->events.arg, box, true);
+        return;
+    }
+    snapshot_forget(box);
     box->state = BOX_ENDING;
     if (box->pidfd < 0)
         return; /* as soon as the zygote has answered */
     syscall(SYS_pidfd_send_signal, box->pidfd, SIGKILL, NULL, 0);
     /* v1 delivers no signal to the frozen. */
-    if (box->frozen)
+    if (cgroup_frozen(host->cgroups, box->id))
         cgroup_freeze(host->cgroups, box->id, false);
 }
 
@@ -56,18 +76,31 @@ static void tell_init(const struct box_host *host, const struct box *box, int si
         syscall(SYS_pidfd_send_signal, box->pidfd, sig, NULL, 0);
 }
 
+int host_stop_box(struct box_host *host, struct box *box, bool stop, struct err *err)
+{
+    if (stop)
+        tell_init(host, box, SIGUSR1);
+    int rc = cgroup_freeze(host->cgroups, box->id, stop);
+    if (rc < 0 || !stop)
+        tell_init(host, box, SIGUSR2);
+    if (rc < 0)
+        return err_os(err, -rc, "%s sandbox %s", stop ? "freeze" : "thaw", box->id);
+    return 0;
+}
+
 int box_freeze(struct box_host *host, struct box *box, bool freeze, struct err *err)
 {
     if (box->state != BOX_RUNNING)
         return err_set(err, ERR_PRECONDITION, 0, "sandbox %s does not run", box->id);
-    if (freeze)
-        tell_init(host, box, SIGUSR1);
-    int rc = cgroup_freeze(host->cgroups, box->id, freeze);
-    if (rc < 0 || !freeze)
-        tell_init(host, box, SIGUSR2);
+    /* One that is being copied stands still, and does what it is told now when that is over. */
+    int rc = box->copying ? 0 : host_stop_box(host, box, freeze, err);
     if (rc < 0)
-        return err_os(err, -rc, "%s sandbox %s", freeze ? "freeze" : "thaw", box->id);
+        return rc;
     box->frozen = freeze;
+    if (freeze)
+        reclaim_begin(host, box);
+    else
+        reclaim_end(box);
     return 0;
 }
 
@@ -122,7 +155,9 @@ int box_usage(struct box_host *host, struct box *box, struct box_usage *ret, str
     *ret = (struct box_usage){.cpu_ns = usage.cpu_ns,
                               .memory_bytes = usage.memory_bytes,
                               .cache_bytes = usage.cache_bytes,
-                              .disk_bytes = box->disk_bytes,
+                              .disk_bytes =
+                                  box->disk_bytes +
+                                  layers_bytes(&host->snapshots, box->record.base),
                               .pids = usage.pids,
                               .oom_kills = usage.oom_kills};
     return 0;
@@ -131,6 +166,11 @@ int box_usage(struct box_host *host, struct box *box, struct box_usage *ret, str
 const char *box_id(const struct box *box)
 {
     return box->id;
+}
+
+const char *box_template(const struct box *box)
+{
+    return box->record.template_name;
 }
 
 pid_t box_pid(const struct box *box)

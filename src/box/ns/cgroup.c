@@ -441,6 +441,25 @@ int cgroup_freeze(const struct cgroup_host *host, const char *id, bool freeze)
     return 0;
 }
 
+void cgroup_reclaim(const struct cgroup_host *host, const char *id, const atomic_bool *stop)
+{
+    enum { PIECES_MAX = 4096 };
+    char path[BOX_ID_MAX + 32];
+    size_t i;
+    const struct cgroup_hierarchy *h = with(host, CGROUP_MEMORY, &i);
+    if (!h)
+        return;
+    if (!h->v2) { /* all at once is all that v1 knows */
+        snprintf(path, sizeof path, "%s/memory.force_empty", id);
+        (void)fd_write_file(host->fds[i], path, "0");
+        return;
+    }
+    snprintf(path, sizeof path, "%s/memory.reclaim", id);
+    for (int n = 0; n < PIECES_MAX && !*stop; n++)
+        if (fd_write_file(host->fds[i], path, "16M") < 0)
+            return; /* less was left, or nothing more can go */
+}
+
 static uint64_t number(const struct cgroup_host *host, size_t i, const char *id, const char *file)
 {
     char text[32];

@@ -15,6 +15,7 @@
  * and init and agent leave it later. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -105,6 +106,9 @@ bool cgroup_freezes_agent(const struct cgroup_host *host);
  * no such group, -ETIMEDOUT (and thawed again) when a process could not be stopped. */
 int cgroup_freeze(const struct cgroup_host *host, const char *id, bool freeze);
 bool cgroup_frozen(const struct cgroup_host *host, const char *id);
+
+/* Pushes the group's memory out of the host's, as far as it goes or until *stop. May take long. */
+void cgroup_reclaim(const struct cgroup_host *host, const char *id, const atomic_bool *stop);
 
 struct cgroup_usage {
     uint64_t cpu_ns;

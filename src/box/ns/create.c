@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "box/ns/host-internal.h"
+#include "box/remove.h"
 #include "box/weaken.h"
 
 struct making {
@@ -22,8 +23,22 @@ struct making {
     int handles[BOX_HANDLES];
 };
 
+/* One that was parked has its directory. What the overlay had under way when its processes were
+ * ended goes; its mark that nobody may use the directory again after a crash is in there, too. */
+static int open_directory(struct making *m, struct err *err)
+{
+    m->box->dir_fd = openat(m->host->sandboxes_fd, m->plan->id,
+                            O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (m->box->dir_fd < 0)
+        return err_os(err, errno, "open sandboxes/%s", m->plan->id);
+    int rc = remove_tree(m->box->dir_fd, "work/work");
+    return rc < 0 ? err_os(err, -rc, "clear the work directory") : 0;
+}
+
 static int place_directory(struct making *m, struct err *err)
 {
+    if (m->plan->again)
+        return open_directory(m, err);
     return kit_place_directory(m->kit, m->plan->id, &m->box->dir_fd, err);
 }
 
@@ -66,8 +81,10 @@ static int make_mounts(struct making *m, struct err *err)
     if (rc < 0)
         return rc;
     m->handles[BOX_HANDLE_USERNS] = userns;
-    rc = mounts_template(m->host, m->plan, userns, &m->handles[BOX_HANDLE_TEMPLATE],
-                         &m->handles[BOX_HANDLE_LAYER], err);
+    rc = mounts_chain(m->host, m->plan, userns, &m->handles[BOX_HANDLE_BASE], err);
+    if (rc == 0 && !m->plan->chain.whole)
+        rc = mounts_template(m->host, m->plan, userns, &m->handles[BOX_HANDLE_TEMPLATE],
+                             &m->handles[BOX_HANDLE_LAYER], err);
     if (rc < 0)
         return rc;
     return mounts_state(m->box->dir_fd, userns, &m->handles[BOX_HANDLE_STATE], err);
@@ -120,9 +137,9 @@ static int run_steps(struct making *m, struct err *err)
 static int check_new(struct box_host *host, const struct box_spec *spec, struct err *err)
 {
     for (struct box *box = host->boxes; box; box = box->next)
-        if (strcmp(box->id, spec->id) == 0)
+        if (strcmp(box->id, spec->id) == 0 && !(spec->again && box->state == BOX_PARKED))
             return err_set(err, ERR_EXISTS, 0, "sandbox %s exists%s", spec->id,
-                           box->state == BOX_REMOVING ? " still" : "");
+                           box->state == BOX_REMOVING || box->state == BOX_PARKING ? " still" : "");
     return 0;
 }
 
@@ -147,7 +164,59 @@ static void keep_limits(struct box_record *record, const struct box_plan *plan)
     record->limits = plan->limits;
     record->allow_internet = plan->allow_internet;
     snprintf(record->template_name, sizeof record->template_name, "%s", plan->template_name);
+    if (plan->chain.count > 0)
+        snprintf(record->base, sizeof record->base, "%s", plan->chain.ids[0]);
 }
+
+/* ---- what it stands on ---- */
+
+/* A template that was built anew is another one: what was changed relative to the old does not fit. */
+static int check_rootfs(struct box_host *host, struct box_record *record, const char *expected,
+                        struct err *err)
+{
+    int rc = mounts_rootfs(host, record->template_name, record->rootfs, err);
+    if (rc < 0)
+        return rc;
+    if (*expected && strcmp(expected, record->rootfs) != 0)
+        return err_set(err, ERR_PRECONDITION, 0,
+                       "the template %s was built anew since: this stands on the old one",
+                       record->template_name);
+    return 0;
+}
+
+/* Fills in which layers are below; *ret_old is the parked sandbox whose place the new one takes. */
+static int find_base(struct box_host *host, const struct box_spec *spec, struct box_plan *plan,
+                     struct box_record *ret, struct box **ret_old, struct err *err)
+{
+    const char *base = spec->base ? spec->base : "", *rootfs = "";
+    struct box *old = spec->again ? box_host_find(host, spec->id) : NULL;
+    struct box_chain chain;
+    if (spec->again && (!old || old->state != BOX_PARKED))
+        return err_set(err, ERR_NOT_FOUND, 0, "sandbox %s is not parked", spec->id);
+    if (old) {
+        base = old->record.base;
+        rootfs = old->record.rootfs;
+    } else if (*base) {
+        const struct snapshot *snapshot = layers_find(&host->snapshots, base);
+        if (!snapshot || snapshot->doomed)
+            return err_set(err, ERR_NOT_FOUND, 0, "snapshot %s does not exist", base);
+    }
+    int rc = layers_chain(&host->snapshots, base, &chain, err);
+    if (rc < 0)
+        return rc;
+    if (chain.count > 0) {
+        rootfs = chain.rootfs;
+        if (strcmp(chain.template_name, spec->template_name) != 0)
+            return err_set(err, ERR_INVALID, 0, "snapshot %s is not of template %s", base,
+                           spec->template_name);
+        box_plan_stack(&host->layout, plan, &chain);
+    }
+    keep_limits(ret, plan);
+    snprintf(ret->rootfs, sizeof ret->rootfs, "%s", rootfs);
+    *ret_old = old;
+    return chain.whole ? 0 : check_rootfs(host, ret, rootfs, err);
+}
+
 
 static void making_free(struct making *m)
 {
@@ -165,6 +234,7 @@ static int carry_out(struct making *m, struct kit *kit, struct err *err)
     m->kit = kit;
     box->slot = box->record.slot = kit->slot;
     box_plan_move(&host->layout, m->plan, kit->slot);
+    box_plan_boot(m->plan);
     if (host->options.fail_step && strncmp(host->options.fail_step, "inside: ", 8) == 0)
         snprintf(m->plan->inside.fail_step, sizeof m->plan->inside.fail_step, "%s",
                  host->options.fail_step + 8);
@@ -176,7 +246,7 @@ static int carry_out(struct making *m, struct kit *kit, struct err *err)
     m->handles[BOX_HANDLE_USERNS] = -1; /* the slot's */
     for (size_t i = 0; i < BOX_HANDLES; i++)
         fd_closep(&m->handles[i]);
-    if (rc < 0)
+    if (rc < 0 || m->plan->again) /* used in part */
         kit_discard(kit, false);
     else
         free(kit);
@@ -204,11 +274,13 @@ void making_continue(struct making *m, struct kit *kit)
 }
 
 static struct making *making_new(struct box_host *host, const struct box_spec *spec,
-                                 struct box_plan *plan, const char *config, size_t config_len)
+                                 struct box_plan *plan, const struct box_record *record,
+                                 const char *config, size_t config_len)
 {
     struct box *box = host_new_box(host, plan->id, BOX_NO_SLOT);
     box->state = BOX_STARTING;
-    keep_limits(&box->record, plan);
+    box->record = *record;
+    box->parking = spec->again; /* until it runs: its files stay, whatever happens */
     host->starting++;
     struct making *m = xcalloc(1, sizeof *m);
     m->host = host;
@@ -234,11 +306,17 @@ int box_create(struct box_host *host, const struct box_spec *spec, const char *c
         return err_set(err, ERR_TOO_LARGE, 0, "configuration of sandbox %s", spec->id);
     _cleanup_free_ struct box_plan *plan = xmalloc(sizeof *plan);
     int rc = box_plan_make(&host->layout, spec, 0, plan, err);
+    struct box_record record = {0};
+    struct box *old = NULL;
     if (rc == 0)
         rc = check_new(host, spec, err);
+    if (rc == 0)
+        rc = find_base(host, spec, plan, &record, &old, err);
     if (rc < 0)
         return rc;
-    struct making *m = making_new(host, spec, TAKE_PTR(plan), config, config_len);
+    if (old)
+        host_free_box(host, old);
+    struct making *m = making_new(host, spec, TAKE_PTR(plan), &record, config, config_len);
     struct box *box = m->box;
     box->owner = owner;
     struct kit *kit;

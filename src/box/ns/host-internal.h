@@ -8,6 +8,7 @@
 #include "box/network.h"
 #include "box/ns/cgroup.h"
 #include "box/ns/kit.h"
+#include "box/ns/layers.h"
 #include "box/ns/net.h"
 #include "box/ns/uidslot.h"
 #include "box/ns/zygote.h"
@@ -19,6 +20,8 @@ enum box_state {
     BOX_RUNNING,
     BOX_ENDING,   /* killed or failed; waiting for its death */
     BOX_REMOVING, /* dead; its files and groups are being removed */
+    BOX_PARKING,  /* dead; its groups are being removed, its files stay */
+    BOX_PARKED,   /* nothing but files */
 };
 
 /* One thing to poll for. */
@@ -26,6 +29,8 @@ enum watch_kind {
     WATCH_ZYGOTE,
     WATCH_WORKER,
     WATCH_MAKER,
+    WATCH_COPIER,
+    WATCH_RECLAIMER,
     WATCH_PATIENCE,
     WATCH_STATUS,
     WATCH_PID
@@ -55,6 +60,9 @@ struct box {
     bool ran;      /* was BOX_RUNNING at some time */
     bool asked;    /* box_destroy was called */
     bool frozen;
+    bool parking;             /* its files stay when it ends: park.c */
+    struct copying *copying;  /* a snapshot under way, which has stopped it: snapshot.c */
+    struct reclaim *reclaim;  /* its memory is being pushed out: reclaim.c */
     bool measuring;
     uint64_t disk_bytes;
     int64_t measured_ns;
@@ -84,6 +92,10 @@ struct box_host {
     struct uidslots *slots;
     struct worker *worker; /* removes */
     struct worker *maker;  /* of kits */
+    struct worker *copier; /* of snapshots */
+    struct worker *reclaimer; /* NULL: not needed yet */
+    struct layers snapshots;
+    LIST_HEAD(, copying) copies; /* under way */
     struct kit *kits;      /* ready */
     struct kit *coming;    /* being made for nobody in particular, the first one first */
     size_t kits_ready, kits_coming, kits_awaited;
@@ -92,7 +104,8 @@ struct box_host {
     int patience_fd;         /* timer: when to make more */
     atomic_bool closing;
     struct zygote zygote;
-    struct watch zygote_watch, worker_watch, maker_watch, patience_watch;
+    struct watch zygote_watch, worker_watch, maker_watch, patience_watch, copier_watch,
+        reclaimer_watch;
     struct layer *layers;
     struct box *boxes;
     uint64_t last_serial;
@@ -122,6 +135,34 @@ bool host_fails(const struct box_host *host, const char *who, const char *step);
  * what is in kit->err. */
 void making_continue(struct making *making, struct kit *kit);
 
+/* box.c: stops or continues its processes, and says nothing about it. */
+int host_stop_box(struct box_host *host, struct box *box, bool stop, struct err *err);
+
+/* park.c */
+/* Whether the sandbox of that id was being parked, or is. */
+bool park_marked(const struct box_host *host, const char *id);
+/* It runs again: its files are its own. */
+void park_unmark(struct box_host *host, const char *id);
+/* Its processes are ended, its files stay. */
+void park_begin(struct box_host *host, struct box *box);
+/* What ended it has been removed. */
+void park_done(struct box_host *host, struct box *box, const struct err *err);
+
+/* snapshot.c */
+int snapshots_open(struct box_host *host, struct err *err);
+void snapshots_close(struct box_host *host);
+/* Removes the doomed that nobody stands on any more. */
+void snapshots_sweep(struct box_host *host);
+/* The sandbox goes: what copies it must not touch it any more. */
+void snapshot_forget(struct box *box);
+/* Found at start: whoever copied it is dead, and it must go on. */
+void snapshot_adopt(struct box_host *host, struct box *box);
+
+/* reclaim.c: pushes the memory of a frozen sandbox out, where there is swap to take it. */
+void reclaim_begin(struct box_host *host, struct box *box);
+void reclaim_end(struct box *box);
+void reclaim_close(struct box_host *host);
+
 /* adopt.c: at start. */
 int adopt_all(struct box_host *host, struct err *err);
 /* Commits a sandbox that is ready: from here on another launcher would adopt it. */
@@ -136,4 +177,10 @@ void network_adopt(struct box_host *host, struct box *box);
 /* mounts.c: detached, id-mapped mounts. */
 int mounts_template(struct box_host *host, const struct box_plan *plan, int userns, int *ret_lower,
                     int *ret_layer, struct err *err);
+/* Those of the plan's snapshots, the lowest first. */
+int mounts_chain(struct box_host *host, const struct box_plan *plan, int userns,
+                 int ret[BOX_LAYERS_MAX], struct err *err);
+/* Which build of a template it is. */
+int mounts_rootfs(struct box_host *host, const char *template_name, char ret[BOX_ROOTFS_SIZE],
+                  struct err *err);
 int mounts_state(int sandbox_dir, int userns, int *ret, struct err *err);

@@ -39,6 +39,8 @@ struct box *host_new_box(struct box_host *host, const char *id, unsigned slot)
 
 void host_free_box(struct box_host *host, struct box *box)
 {
+    snapshot_forget(box);
+    reclaim_end(box);
     *box->link = box->next;
     if (box->next)
         box->next->link = box->link;
@@ -82,6 +84,7 @@ struct removal {
     struct box_host *host;
     struct box *box;
     char id[BOX_ID_MAX + 1];
+    bool keep;      /* the files */
     struct err err; /* code ERR_OK: all is gone */
 };
 
@@ -100,6 +103,14 @@ static int remove_groups(struct box_host *host, const char *id)
     }
 }
 
+static void keep_files(struct removal *r)
+{
+    _cleanup_close_ int dir =
+        openat(r->host->sandboxes_fd, r->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (dir < 0 || syncfs(dir) < 0)
+        err_os(&r->err, errno, "put the files of %s on disk", r->id);
+}
+
 static void removal_run(struct worker_job *job)
 {
     struct removal *r = CONTAINER_OF(job, struct removal, job);
@@ -113,6 +124,10 @@ static void removal_run(struct worker_job *job)
     int rc = remove_groups(host, r->id);
     if (rc < 0)
         err_os(&r->err, -rc, "remove cgroups of %s", r->id);
+    if (r->keep) {
+        keep_files(r);
+        return;
+    }
     /* Last, since the directory is what the next start looks at; and elsewhere, since a directory is
      * locked against making new ones in it for as long as the removal of one takes. */
     renameat(host->sandboxes_fd, r->id, host->trash_fd, r->id);
@@ -129,7 +144,13 @@ static void removal_done(struct worker_job *job)
     r->host->removing--;
     if (r->host->removing <= REMOVALS_IDLE_MAX / 2)
         worker_set_idle(r->host->worker, true);
+    if (r->keep) {
+        park_done(r->host, r->box, r->err.code == ERR_OK ? NULL : &r->err);
+        free(r);
+        return;
+    }
     host_free_box(r->host, r->box);
+    snapshots_sweep(r->host);
     if (r->host->events.removed)
         r->host->events.removed(r->host->events.arg, r->id, r->err.code == ERR_OK ? NULL : &r->err);
     free(r);
@@ -137,11 +158,12 @@ static void removal_done(struct worker_job *job)
 
 static void begin_removal(struct box_host *host, struct box *box)
 {
-    box->state = BOX_REMOVING;
+    box->state = box->parking ? BOX_PARKING : BOX_REMOVING;
     struct removal *r = xcalloc(1, sizeof *r);
     r->job = (struct worker_job){removal_run, removal_done, NULL};
     r->host = host;
     r->box = box;
+    r->keep = box->parking;
     snprintf(r->id, sizeof r->id, "%s", box->id);
     host->removing++;
     worker_set_idle(host->worker, host->removing <= REMOVALS_IDLE_MAX);
@@ -162,8 +184,10 @@ static void creation_over(struct box_host *host)
 
 void host_retire(struct box_host *host, struct box *box)
 {
-    if (!box->ran && host->starting)
+    if (!box->ran && box->state != BOX_PARKED && box->state != BOX_PARKING && host->starting)
         creation_over(host);
+    snapshot_forget(box);
+    reclaim_end(box);
     host_unwatch(host, &box->pidfd);
     host_unwatch(host, &box->status_fd);
     fd_closep(&box->dir_fd);
@@ -212,6 +236,9 @@ static void maybe_running(struct box_host *host, struct box *box)
         fail(host, box);
         return;
     }
+    if (box->parking)
+        park_unmark(host, box->id);
+    box->parking = false;
     fd_closep(&box->dir_fd);
     box->state = BOX_RUNNING;
     box->ran = true;
@@ -319,6 +346,12 @@ void box_host_step(struct box_host *host)
         case WATCH_MAKER:
             worker_collect(host->maker);
             break;
+        case WATCH_COPIER:
+            worker_collect(host->copier);
+            break;
+        case WATCH_RECLAIMER:
+            worker_collect(host->reclaimer);
+            break;
         case WATCH_PATIENCE:
             kits_timer(host);
             break;
@@ -380,6 +413,8 @@ static int open_dirs(struct box_host *host, struct err *err)
         rc = open_below(o->state_dir, "trash", 0700, &host->trash_fd, err);
     if (rc == 0)
         rc = open_below(o->state_dir, "layers", 0700, &host->layers_fd, err);
+    if (rc == 0)
+        rc = open_below(o->state_dir, "snapshots", 0700, &host->snapshots.dir, err);
     if (rc == 0)
         rc = open_below(o->state_dir, "ready", 0700, &host->ready_fd, err);
     if (rc == 0)
@@ -462,7 +497,7 @@ int box_host_open(const struct box_host_options *options, const struct box_event
     host->events = *events;
     host->sandboxes_fd = host->trash_fd = host->layers_fd = host->run_fd = host->templates_fd = -1;
     host->ready_fd = host->run_ready_fd = host->patience_fd = -1;
-    host->image_fd = host->filter_fd = host->zygote.sock = -1;
+    host->image_fd = host->filter_fd = host->zygote.sock = host->snapshots.dir = -1;
     host->slots = uidslots_new(options->instance, options->weaken & BOX_WEAKEN_USERNS);
     fill_layout(host);
     host->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -474,7 +509,11 @@ int box_host_open(const struct box_host_options *options, const struct box_event
     if (rc == 0)
         rc = open_kernel_side(host, err);
     if (rc == 0)
+        rc = snapshots_open(host, err);
+    if (rc == 0)
         rc = adopt_all(host, err);
+    if (rc == 0)
+        snapshots_sweep(host);
     if (rc == 0)
         rc = net_host_start(host->net, err);
     if (rc == 0)
@@ -499,16 +538,21 @@ void box_host_close(struct box_host *host)
         if (!box->ran && box->pidfd >= 0)
             syscall(SYS_pidfd_send_signal, box->pidfd, SIGKILL, NULL, 0);
     kits_close(host);
+    reclaim_close(host);
+    snapshots_close(host);
     /* Its last jobs report here, so the host must still be whole. */
     worker_free(host->worker);
     unlinkat(host->run_fd, ".ready", AT_REMOVEDIR);
-    bool any = host->boxes;
+    bool any = false;
+    for (const struct box *box = host->boxes; box; box = box->next)
+        any = any || box->state != BOX_PARKED;
     while (host->boxes)
         host_free_box(host, host->boxes);
     for (struct layer *layer; (layer = host->layers);) {
         host->layers = layer->next;
         free(layer);
     }
+    layers_close(&host->snapshots);
     net_host_close(host->net, !any);
     cgroup_host_close(host->cgroups, !any);
     uidslots_free(host->slots);

@@ -79,6 +79,25 @@ static int bind_mount(const struct box_mount *m)
     return mount(NULL, m->target, NULL, MS_REMOUNT | MS_BIND | m->flags, NULL) < 0 ? -errno : 0;
 }
 
+/* The file system of source is the sandbox's own, and nobody is in there yet. */
+static int show_file(const struct box_mount *m)
+{
+    char text[sizeof m->options + 2];
+    int len = snprintf(text, sizeof text, "%.*s\n", (int)sizeof m->options, m->options);
+    int fd = open(m->source, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444);
+    if (fd < 0)
+        return -errno;
+    int rc = write(fd, text, (size_t)len) == len ? 0 : -EIO;
+    close(fd);
+    if (rc == 0 && mount(m->source, m->target, NULL, MS_BIND, NULL) < 0)
+        rc = -errno;
+    if (unlink(m->source) < 0 && rc == 0)
+        rc = -errno;
+    if (rc == 0 && mount(NULL, m->target, NULL, MS_REMOUNT | MS_BIND | m->flags, NULL) < 0)
+        rc = -errno;
+    return rc;
+}
+
 static int do_mount(const struct box_mount *m, const int handles[BOX_HANDLES])
 {
     int rc = of_template(m->target) ? check_target(m->target) : 0;
@@ -96,6 +115,8 @@ static int do_mount(const struct box_mount *m, const int handles[BOX_HANDLES])
         return mount(m->type, m->target, m->type, m->flags, m->options) < 0 ? -errno : 0;
     case BOX_MOUNT_BIND:
         return bind_mount(m);
+    case BOX_MOUNT_FILE:
+        return show_file(m);
     }
     return -EINVAL;
 }

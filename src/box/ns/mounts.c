@@ -72,16 +72,59 @@ static int need_layer(struct box_host *host, const struct box_plan *plan, int ro
     return 0;
 }
 
+static int read_rootfs(int rootfs, const char *template_name, char ret[BOX_ROOTFS_SIZE],
+                       struct err *err)
+{
+    struct statx st;
+    if (statx(rootfs, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0)
+        return err_os(err, errno, "template %s", template_name);
+    /* An inode number is given again, but not with the same time of birth. */
+    snprintf(ret, BOX_ROOTFS_SIZE, "%llu.%lld.%u", (unsigned long long)st.stx_ino,
+             (long long)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
+    return 0;
+}
+
+static int open_rootfs(struct box_host *host, const char *template_name, struct err *err)
+{
+    char path[BOX_TEMPLATE_MAX + 16];
+    snprintf(path, sizeof path, "%s/rootfs", template_name);
+    int rootfs = open_beneath(host->templates_fd, path);
+    if (rootfs == -ENOENT)
+        return err_set(err, ERR_NOT_FOUND, 0, "template %s does not exist", template_name);
+    return rootfs < 0 ? err_os(err, -rootfs, "template %s", template_name) : rootfs;
+}
+
+int mounts_rootfs(struct box_host *host, const char *template_name, char ret[BOX_ROOTFS_SIZE],
+                  struct err *err)
+{
+    _cleanup_close_ int rootfs = open_rootfs(host, template_name, err);
+    return rootfs < 0 ? rootfs : read_rootfs(rootfs, template_name, ret, err);
+}
+
+int mounts_chain(struct box_host *host, const struct box_plan *plan, int userns,
+                 int ret[BOX_LAYERS_MAX], struct err *err)
+{
+    const struct box_chain *chain = &plan->chain;
+    for (size_t i = 0; i < chain->count; i++) {
+        char path[BOX_ID_MAX + 16];
+        snprintf(path, sizeof path, "%s/upper", chain->ids[i]);
+        _cleanup_close_ int dir = open_beneath(host->snapshots.dir, path);
+        if (dir < 0)
+            return err_os(err, -dir, "snapshot %s", chain->ids[i]);
+        int rc = detach(dir, userns, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, "a snapshot",
+                        &ret[chain->count - 1 - i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 int mounts_template(struct box_host *host, const struct box_plan *plan, int userns, int *ret_lower,
                     int *ret_layer, struct err *err)
 {
-    char path[BOX_TEMPLATE_MAX + 16];
-    snprintf(path, sizeof path, "%s/rootfs", plan->template_name);
-    _cleanup_close_ int rootfs = open_beneath(host->templates_fd, path);
-    if (rootfs == -ENOENT)
-        return err_set(err, ERR_NOT_FOUND, 0, "template %s does not exist", plan->template_name);
+    _cleanup_close_ int rootfs = open_rootfs(host, plan->template_name, err);
     if (rootfs < 0)
-        return err_os(err, -rootfs, "template %s", plan->template_name);
+        return rootfs;
     int rc = need_layer(host, plan, rootfs, err);
     if (rc < 0)
         return rc;

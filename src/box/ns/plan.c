@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "base/random.h"
 #include "box/ns/caps.h"
 
 static bool name_valid(const char *name, size_t max, const char *extra)
@@ -82,17 +83,62 @@ static void add_bind(struct box_inside *in, const char *source, const char *targ
 
 /* index and nfs_export let the host watch the whole sandbox with one fanotify mark; volatile
  * leaves out syncing the upper file system, which only a crash of the host itself can tell. */
-#define OVERLAY_OPTIONS                                                               \
-    "lowerdir=/lower/host:/lower/template,upperdir=/state/upper,workdir=/state/work," \
+#define OVERLAY_OPTIONS                          \
+    "upperdir=/state/upper,workdir=/state/work," \
     "redirect_dir=on,index=on,nfs_export=on,volatile"
+
+/* The layers below the sandbox's own: its snapshots, host layer, template. */
+static void plan_lower(const struct box_plan *plan, struct box_inside *in)
+{
+    char target[16], lower[128];
+    size_t used = 0;
+    lower[0] = '\0';
+    for (size_t i = 0; i < plan->chain.count; i++) {
+        unsigned handle = (unsigned)(plan->chain.count - 1 - i);
+        PUT(target, "/lower/%u", handle);
+        add_attach(in, BOX_HANDLE_BASE + handle, target);
+        used += (size_t)snprintf(lower + used, sizeof lower - used, "%s%s", used ? ":" : "", target);
+    }
+    if (!plan->chain.whole) {
+        add_attach(in, BOX_HANDLE_TEMPLATE, "/lower/template");
+        add_attach(in, BOX_HANDLE_LAYER, "/lower/host");
+        snprintf(lower + used, sizeof lower - used, "%s/lower/host:/lower/template",
+                 used ? ":" : "");
+    }
+    add_attach(in, BOX_HANDLE_STATE, "/state");
+    PUT(add_new(in, "overlay", BOX_ROOT, MS_NODEV)->options, "lowerdir=%s,%s", lower,
+        OVERLAY_OPTIONS);
+}
+
+/* The kernel's is the host's, and the same after a cold start. */
+#define BOOT_ID BOX_ROOT "/proc/sys/kernel/random/boot_id"
+
+static void plan_boot_id(struct box_inside *in)
+{
+    struct box_mount *m =
+        add(in, BOX_MOUNT_FILE, BOOT_ID, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+    PUT(m->source, BOX_ROOT "/dev/shm/.boot_id");
+    PUT(m->options, "00000000-0000-4000-8000-000000000000");
+}
+
+void box_plan_boot(struct box_plan *plan)
+{
+    unsigned char r[16];
+    random_bytes(r, sizeof r);
+    for (uint32_t i = 0; i < plan->inside.mount_count; i++) {
+        struct box_mount *m = &plan->inside.mounts[i];
+        if (strcmp(m->target, BOOT_ID) == 0)
+            PUT(m->options,
+                "%02x%02x%02x%02x-%02x%02x-4%01x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", r[0], r[1],
+                r[2], r[3], r[4], r[5], r[6] & 0x0f, r[7], (r[8] & 0x3f) | 0x80, r[9], r[10], r[11],
+                r[12], r[13], r[14], r[15]);
+    }
+}
 
 static void plan_mounts(const struct box_layout *layout, const struct box_plan *plan,
                         struct box_inside *in)
 {
-    add_attach(in, BOX_HANDLE_TEMPLATE, "/lower/template");
-    add_attach(in, BOX_HANDLE_LAYER, "/lower/host");
-    add_attach(in, BOX_HANDLE_STATE, "/state");
-    PUT(add_new(in, "overlay", BOX_ROOT, MS_NODEV)->options, "%s", OVERLAY_OPTIONS);
+    plan_lower(plan, in);
     add_new(in, "proc", BOX_ROOT "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC);
     add_bind(in, BOX_ROOT "/proc/sys", BOX_ROOT "/proc/sys",
              MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
@@ -111,6 +157,7 @@ static void plan_mounts(const struct box_layout *layout, const struct box_plan *
     uint64_t bytes = plan->limits.memory_bytes ? plan->limits.memory_bytes / 2 : 64 << 20;
     PUT(shm->options, "size=%" PRIu64 ",mode=1777,uid=%" PRIu32 ",gid=%" PRIu32, bytes,
         in->uid_base, in->uid_base);
+    plan_boot_id(in);
 }
 
 static void plan_inside(const struct box_layout *layout, struct box_plan *plan)
@@ -141,6 +188,7 @@ int box_plan_make(const struct box_layout *layout, const struct box_spec *spec, 
     plan->slot = slot;
     plan->limits = spec->limits;
     plan->allow_internet = spec->allow_internet;
+    plan->again = spec->again;
     bool fits =
         PUT(plan->id, "%s", spec->id) && PUT(plan->template_name, "%s", spec->template_name);
     fits =
@@ -153,6 +201,13 @@ int box_plan_make(const struct box_layout *layout, const struct box_spec *spec, 
         return err_set(err, ERR_INVALID, ENAMETOOLONG, "paths of sandbox %s", spec->id);
     plan_inside(layout, plan);
     return 0;
+}
+
+void box_plan_stack(const struct box_layout *layout, struct box_plan *plan,
+                    const struct box_chain *chain)
+{
+    plan->chain = *chain;
+    box_plan_move(layout, plan, plan->slot);
 }
 
 void box_plan_move(const struct box_layout *layout, struct box_plan *plan, unsigned slot)

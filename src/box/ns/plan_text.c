@@ -196,8 +196,10 @@ static void put_mount(struct text *t, const struct box_mount *m)
                                                      [BOX_HANDLE_LAYER] = "layer",
                                                      [BOX_HANDLE_STATE] = "state"};
     static const char *const kinds[] = {
-        [BOX_MOUNT_ATTACH] = "attach", [BOX_MOUNT_NEW] = "new", [BOX_MOUNT_BIND] = "bind"};
-    const char *what = m->kind == BOX_MOUNT_ATTACH ? handles[m->handle]
+        [BOX_MOUNT_ATTACH] = "attach", [BOX_MOUNT_NEW] = "new", [BOX_MOUNT_BIND] = "bind",
+        [BOX_MOUNT_FILE] = "file"};
+    bool is_base = m->handle >= BOX_HANDLE_BASE && m->handle < BOX_HANDLE_BASE + BOX_LAYERS_MAX;
+    const char *what = m->kind == BOX_MOUNT_ATTACH ? (is_base ? "snapshot" : handles[m->handle])
                        : m->kind == BOX_MOUNT_NEW  ? m->type
                                                    : m->source;
     if (t->json) {

@@ -18,7 +18,9 @@ static const struct box_record sample = {.boot = "0123-abc",
                                          .slot = 2047,
                                          .template_name = "base",
                                          .limits = {512 << 20, 2000, 512, UINT64_MAX},
-                                         .allow_internet = true};
+                                         .allow_internet = true,
+                                         .base = "s1",
+                                         .rootfs = "12.34.56"};
 
 static void print(struct buf *text)
 {
@@ -40,7 +42,22 @@ static void test_round_trip(void **state)
     assert_string_equal(record.template_name, sample.template_name);
     assert_memory_equal(&record.limits, &sample.limits, sizeof record.limits);
     assert_true(record.allow_internet);
+    assert_string_equal(record.base, sample.base);
+    assert_string_equal(record.rootfs, sample.rootfs);
     buf_done(&text);
+}
+
+/* As a launcher of the version before wrote it, whose sandboxes this one takes over. */
+static void test_older(void **state)
+{
+    (void)state;
+    struct box_record record;
+    static const char text[] = "version=1\nboot=a\npid=4711\nstart=5\nslot=1\ntemplate=base\n"
+                               "memory=0\ncpu-millis=0\npids=0\ndisk=0\ninternet=1\nmark=7\n";
+    assert_int_equal(box_record_parse(str_from(text), &record), 0);
+    assert_int_equal(record.pid, 4711);
+    assert_string_equal(record.base, "");
+    assert_string_equal(record.rootfs, "");
 }
 
 /* Cut anywhere, it is not a record; and the output is not touched. */
@@ -83,8 +100,12 @@ static void test_hostile(void **state)
     static const struct {
         const char *from, *to;
     } cases[] = {
-        {"version=1", "version=2"},
-        {"version=1", "version=0"},
+        {"version=2", "version=3"},
+        {"version=2", "version=1"},
+        {"version=2", "version=0"},
+        {"base=s1", "base=../s1"},
+        {"base=s1\n", ""},
+        {"rootfs=12.34.56\n", ""},
         {"pid=4711", "pid=1"},
         {"pid=4711", "pid=0"},
         {"pid=4711", "pid=-5"},
@@ -139,7 +160,7 @@ static void test_stat(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_older),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_stat),

@@ -33,7 +33,8 @@ static size_t proc_mounts(const struct box_plan *plan)
 {
     size_t count = 0;
     for (uint32_t i = 0; i < plan->inside.mount_count; i++)
-        count += strncmp(plan->inside.mounts[i].target, BOX_ROOT "/proc/", 11) == 0;
+        count += plan->inside.mounts[i].kind == BOX_MOUNT_BIND &&
+                 strncmp(plan->inside.mounts[i].target, BOX_ROOT "/proc/", 11) == 0;
     return count;
 }
 
