@@ -200,10 +200,21 @@ static void read_end(struct process_channel *c)
     process_settle(p);
 }
 
+/* The process has paused inside a character, or it is us who come late, and the rest is there. */
 static void flush_due(uv_timer_t *timer)
 {
     struct process *p = timer->data;
-    process_output_flush(p);
+    struct process_channel *channels[] = {&p->out, &p->err};
+    for (int i = 0; i < 2; i++) {
+        struct process_channel *c = channels[i];
+        int left = 0;
+        if (!c->carry->len || p->held)
+            continue;
+        if (c->fd >= 0 && ioctl(c->fd, FIONREAD, &left) == 0 && left > 0)
+            process_channel_turn(c);
+        else
+            flush_carry(c);
+    }
     process_wake_readers(p);
 }
 

@@ -66,6 +66,8 @@ bool process_pace_rest(struct process_channel *c)
 {
     struct process_table *table = c->process->table;
     const struct itimerspec rest = {.it_value = {.tv_nsec = REST_NS}};
+    if (c->resting)
+        return true;
     if (!open_timer(table))
         return false;
     if (c->turns == FLOOD_TURNS)

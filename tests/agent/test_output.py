@@ -38,6 +38,20 @@ def test_chunks_are_bounded_and_do_not_cut_characters(agent, tmp_path):
     assert got == text
 
 
+@pytest.mark.parametrize("script, kind", [("cat $1 >&2", "stderr"), ("stty -opost; cat $1", "pty")])
+def test_characters_stay_whole_wherever_they_are_written(agent, tmp_path, script, kind):
+    text = ("a€" + "😀é" * 20000).encode()
+    (tmp_path / "f").write_bytes(text)
+    pty = {"pty": {"size": {"cols": 80, "rows": 24}}} if kind == "pty" else {}
+    got = b""
+    for event in agent.sh(script, str(tmp_path / "f"), **pty).events():
+        if "data" in event:
+            piece = base64.b64decode(event["data"][kind])
+            piece.decode()
+            got += piece
+    assert got == text
+
+
 def test_half_a_character_is_not_withheld(agent):
     stream = agent.sh(r"printf 'x\342'; read go; printf '\202\254y'", stdin=True)
     assert stream.until(b"\xe2") == b"x\xe2"

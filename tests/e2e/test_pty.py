@@ -92,6 +92,13 @@ def test_listed_and_not_a_pipe(shared, terminal):
         shared.commands.send_stdin(terminal.pid, "x")
 
 
+def test_resizing_what_has_no_terminal(shared):
+    handle = shared.commands.run("cat", background=True, stdin=True)
+    with pytest.raises(SandboxException):
+        shared.pty.resize(handle.pid, PtySize(rows=1, cols=1))
+    assert handle.kill() is True
+
+
 def test_timeout(shared):
     handle = shared.pty.create(PtySize(24, 80), timeout=0.5)
     with pytest.raises(TimeoutException):
