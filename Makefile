@@ -8,7 +8,7 @@ export CARREL_BUILD := $(abspath $(BUILD))
 export CARREL_TEMPLATES := $(abspath $(TEMPLATES))
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all help deps deps-bench deps-lint template python ready test demo bench fuzz soak \
+.PHONY: all help deps deps-bench deps-lint template python ready test demo bench fuzz soak deb \
 	lint format install clean distclean
 
 all: $(BUILD)/build.ninja ## build the program: build/carrel
@@ -62,6 +62,9 @@ lint: deps-lint ## module boundaries, style rules, formatting
 
 format: deps-lint ## let clang-format rewrite the C sources
 	@git ls-files '*.c' '*.h' | xargs -r clang-format -i
+
+deb: deps ## a Debian package: build/carrel_VERSION_ARCH.deb
+	@scripts/make-deb
 
 install: all ## install under PREFIX (/usr/local); DESTDIR is honoured
 	@meson install -C $(BUILD)
