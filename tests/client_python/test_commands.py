@@ -184,7 +184,7 @@ def test_terminals(shared):
     terminal.resize(PtySize(rows=11, cols=22))
     shared.pty.send_stdin(terminal.pid, "stty size\n")
     expect(b"11 22")
-    terminal.write("\x03exit 7\n")
+    terminal.write("exit 7\n")
     with pytest.raises(CommandExitException) as failure:
         terminal.wait()
     assert failure.value.exit_code == 7
@@ -274,7 +274,10 @@ async def test_awaiting(awaiting):
     sleeper = await commands.run("sleep 1000", background=True)
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(sleeper.wait(), 0.1)
-    assert await sleeper.kill() and not await sleeper.kill()
+    assert await sleeper.kill()
+    with pytest.raises(CommandExitException):
+        await sleeper.wait()
+    assert not await sleeper.kill()
     screen = []
     terminal = await awaiting.pty.create(PtySize(24, 80), on_data=screen.append, timeout=0)
     await terminal.write("echo te''rm; exit\n")
