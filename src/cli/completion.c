@@ -47,6 +47,8 @@ static void print_bash(void)
     print_names();
     printf("' -- \"$word\"))\n        return\n    fi\n    case $command in\n");
     for (const struct command *c = commands; c->name; c++) {
+        if (c->run == command_completion)
+            continue;
         printf("    %s) options='", c->name);
         print_options(c, false);
         printf("' values=' ");

@@ -8,9 +8,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
+#include "cli/session.h"
 
-enum { BAR = 24, TELL_MS = 100 };
+enum { BAR = 24, BAR_LINE = 52 /* of a line, but for the name */, TELL_MS = 100 };
 
 struct place {
     char *sandbox; /* NULL: here */
@@ -30,6 +32,7 @@ static struct place take_place(const char *text)
 
 struct bar {
     const char *name;
+    unsigned room; /* for the name, so that all fits on a line */
     int64_t begun_ns, told_ns;
     bool shown;
 };
@@ -45,8 +48,10 @@ static void show(void *arg, int64_t bytes, int64_t files, int64_t total)
     bar->shown = true;
     cli_short_size(bytes, done);
     cli_short_size((int64_t)((double)bytes / ((double)(now - bar->begun_ns) / CLOCK_S)), speed);
+    _cleanup_free_ char *name = xstrndup(bar->name, strnlen(bar->name, bar->room));
+    name[utf8_whole(str_from(name))] = '\0';
     fputs("\r\033[K", stderr);
-    cli_print_text(stderr, bar->name);
+    cli_print_text(stderr, name);
     if (total > 0) {
         int filled = (int)((double)bytes / (double)total * BAR);
         fprintf(stderr, "  [%.*s%*s]", filled < BAR ? filled : BAR,
@@ -61,7 +66,10 @@ static void show(void *arg, int64_t bytes, int64_t files, int64_t total)
 
 static int copy(struct cli *cli, const struct place *from, const char *to, bool up)
 {
-    struct bar bar = {.name = from->path, .begun_ns = clock_mono_ns()};
+    struct bar bar = {.name = path_base(str_from(from->path)).p, .begun_ns = clock_mono_ns()};
+    unsigned columns, rows;
+    session_size(&columns, &rows);
+    bar.room = columns > BAR_LINE + 1 ? columns - BAR_LINE : 1;
     bar.told_ns = bar.begun_ns;
     const struct carrel_transfer transfer = {.progress = show, .arg = &bar};
     bool quiet = cli_flag(cli, "quiet") || !isatty(STDERR_FILENO);
