@@ -6,7 +6,7 @@
 #include "agent/body_work.h"
 #include "agent/disk_space.h"
 #include "agent/handlers.h"
-#include "agent/tar.h"
+#include "base/tar.h"
 #include "agent/tar_tree.h"
 #include "base/json_text.h"
 #include "base/mem.h"

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "agent/pseudo.h"
-#include "agent/tar.h"
+#include "base/tar.h"
 #include "agent/walk.h"
 #include "base/fd.h"
 #include "base/mem.h"

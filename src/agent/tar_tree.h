@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-#include "agent/tar.h"
+#include "base/tar.h"
 #include "agent/upload_terms.h"
 
 struct tar_tree;

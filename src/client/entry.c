@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "client/call.h"
 #include "client/fields.h"
-#include "client/file.h"
 
 struct memory {
     json_t *answer;
@@ -71,18 +70,6 @@ int carrel_file_stat(struct carrel_sandbox *sandbox, const char *path,
         return error_set(err, CARREL_SERVER, "the answer has no entry");
     }
     take(answer, entry, ret);
-    return 0;
-}
-
-int file_resolve(struct carrel_sandbox *sandbox, const char *path, const struct carrel_call *call,
-                 char **ret, struct carrel_error *err)
-{
-    struct carrel_entry_list list;
-    int rc = carrel_file_stat(sandbox, path, call, &list, err);
-    if (rc < 0)
-        return rc;
-    *ret = xstrdup(list.items[0].path);
-    carrel_entry_list_done(&list);
     return 0;
 }
 

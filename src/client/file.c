@@ -15,12 +15,11 @@
 
 enum { READ_MAX = 1 << 30 };
 
-/* "/files?path=…&username=…"; path is bytes, not text: names need not be UTF-8. */
-static char *files_path(const char *path, const struct carrel_call *call)
+char *file_target(const char *route, const char *path, const struct carrel_call *call)
 {
     char *coded = curl_easy_escape(NULL, path, 0);
     char *user = call && call->user ? curl_easy_escape(NULL, call->user, 0) : NULL;
-    char *all = xasprintf("/files?path=%s%s%s", coded ? coded : "", user ? "&username=" : "",
+    char *all = xasprintf("%s?path=%s%s%s", route, coded ? coded : "", user ? "&username=" : "",
                           user ? user : "");
     curl_free(coded);
     curl_free(user);
@@ -32,7 +31,7 @@ static char *files_path(const char *path, const struct carrel_call *call)
 int carrel_file_read_to(struct carrel_sandbox *sandbox, const char *path, carrel_sink_fn *sink,
                         void *arg, const struct carrel_call *call, struct carrel_error *err)
 {
-    _cleanup_free_ char *target = files_path(path, call);
+    _cleanup_free_ char *target = file_target("/files", path, call);
     struct exchange x;
     exchange_begin(&x, sandbox->client, call);
     exchange_to_sandbox(&x, sandbox, CLIENT_AGENT_PORT);
@@ -110,7 +109,7 @@ static int post(struct carrel_sandbox *sandbox, const char *path, struct exchang
 int carrel_file_write(struct carrel_sandbox *sandbox, const char *path, const void *p, size_t n,
                       const struct carrel_call *call, struct carrel_error *err)
 {
-    _cleanup_free_ char *target = files_path(path, call);
+    _cleanup_free_ char *target = file_target("/files", path, call);
     struct exchange x;
     exchange_begin(&x, sandbox->client, call);
     exchange_body(&x, "application/octet-stream", n ? p : "", n);
@@ -118,21 +117,23 @@ int carrel_file_write(struct carrel_sandbox *sandbox, const char *path, const vo
 }
 
 int file_write_sized(struct carrel_sandbox *sandbox, const char *path, carrel_source_fn *source,
-                     void *arg, int64_t size, const struct carrel_call *call,
+                     void *arg, int64_t size, int mode, const struct carrel_call *call,
                      struct carrel_error *err)
 {
-    _cleanup_free_ char *target = files_path(path, call);
+    _cleanup_free_ char *plain = file_target("/files", path, call);
+    _cleanup_free_ char *target =
+        mode < 0 ? NULL : xasprintf("%s&mode=%04o", plain, (unsigned)mode);
     struct exchange x;
     exchange_begin(&x, sandbox->client, call);
     exchange_source(&x, "application/octet-stream", source, arg, size);
-    return post(sandbox, target, &x, err);
+    return post(sandbox, target ? target : plain, &x, err);
 }
 
 int carrel_file_write_from(struct carrel_sandbox *sandbox, const char *path,
                            carrel_source_fn *source, void *arg, const struct carrel_call *call,
                            struct carrel_error *err)
 {
-    return file_write_sized(sandbox, path, source, arg, -1, call, err);
+    return file_write_sized(sandbox, path, source, arg, -1, -1, call, err);
 }
 
 /* ---- a descriptor as a source ---- */
@@ -186,7 +187,7 @@ int carrel_file_write_fd(struct carrel_sandbox *sandbox, const char *path, int f
 {
     struct fd_source from;
     fd_source_init(&from, fd, call);
-    int rc = file_write_sized(sandbox, path, fd_source_read, &from, from.size, call, err);
+    int rc = file_write_sized(sandbox, path, fd_source_read, &from, from.size, -1, call, err);
     if (rc == -CARREL_CANCELED && from.error && from.error != EINTR)
         return error_os(err, from.error, "read what goes to %s", path);
     return rc;

@@ -13,15 +13,14 @@ struct fd_source {
     int error;  /* errno of a read that failed */
 };
 
-/* carrel_file_write_from with a size that is known, or -1. */
+/* carrel_file_write_from with a size and permission bits, or -1 for each. */
 int file_write_sized(struct carrel_sandbox *sandbox, const char *path, carrel_source_fn *source,
-                     void *arg, int64_t size, const struct carrel_call *call,
+                     void *arg, int64_t size, int mode, const struct carrel_call *call,
                      struct carrel_error *err);
 
-/* The absolute path that a path stands for, to be freed with free(), for programs in the sandbox, to
- * whom ~ is a name like others. */
-int file_resolve(struct carrel_sandbox *sandbox, const char *path, const struct carrel_call *call,
-                 char **ret, struct carrel_error *err);
+/* "/files?path=...&username=...", to be freed with free(). The path is bytes, not text: names need not
+ * be UTF-8. */
+char *file_target(const char *route, const char *path, const struct carrel_call *call);
 
 void fd_source_init(struct fd_source *from, int fd, const struct carrel_call *call);
 /* A carrel_source_fn; arg is a struct fd_source. */

@@ -39,33 +39,16 @@ static ssize_t on_read(void *arg, void *p, size_t n)
     return got;
 }
 
-/* The server makes files 0644; what may be executed here may be there. */
-static int carry_mode(struct carrel_sandbox *sandbox, const char *to, mode_t mode,
-                      const struct carrel_call *call, struct carrel_error *err)
-{
-    char text[8];
-    _cleanup_free_ char *path = NULL;
-    if ((mode & 0777) == 0644)
-        return 0;
-    int rc = file_resolve(sandbox, to, call, &path, err);
-    if (rc < 0)
-        return rc;
-    snprintf(text, sizeof text, "%o", mode & 0777);
-    const char *const argv[] = {"/bin/chmod", text, "--", path, NULL};
-    return tree_run(sandbox, argv, call, err);
-}
-
 static int upload_file(struct carrel_sandbox *sandbox, const char *from, const char *to, int fd,
                        const struct stat *st, const struct carrel_transfer *transfer,
                        const struct carrel_call *call, struct carrel_error *err)
 {
     struct upload up = {.progress = {transfer, 0, 0, st->st_size}};
     fd_source_init(&up.source, fd, call);
-    int rc = file_write_sized(sandbox, to, on_read, &up, up.source.size, call, err);
+    int rc =
+        file_write_sized(sandbox, to, on_read, &up, up.source.size, st->st_mode & 0777, call, err);
     if (rc == -CARREL_CANCELED && up.source.error)
         return error_os(err, up.source.error, "read %s", from);
-    if (rc == 0)
-        rc = carry_mode(sandbox, to, st->st_mode, call, err);
     if (rc == 0)
         tree_progress(&up.progress, 0, 1);
     return rc;

@@ -19,7 +19,3 @@ int tree_upload(struct carrel_sandbox *sandbox, const char *from, const char *to
 int tree_download(struct carrel_sandbox *sandbox, const char *from, const char *to,
                   const struct carrel_transfer *transfer, const struct carrel_call *call,
                   struct carrel_error *err);
-
-/* Runs a program in the sandbox; its complaint is the error if it fails. */
-int tree_run(struct carrel_sandbox *sandbox, const char *const *argv,
-             const struct carrel_call *call, struct carrel_error *err);

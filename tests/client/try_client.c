@@ -18,13 +18,13 @@ static struct carrel_error err;
 static struct carrel_client *client;
 static struct carrel_sandbox *sandbox;
 
-#define CHECK(condition)                                                                          \
-    do {                                                                                          \
-        if (!(condition)) {                                                                       \
-            fprintf(stderr, "%s:%d: %s (%s: %s)\n", __FILE__, __LINE__, #condition,               \
-                    carrel_code_name(err.code), err.message);                                     \
-            exit(1);                                                                              \
-        }                                                                                         \
+#define CHECK(condition)                                                            \
+    do {                                                                            \
+        if (!(condition)) {                                                         \
+            fprintf(stderr, "%s:%d: %s (%s: %s)\n", __FILE__, __LINE__, #condition, \
+                    carrel_code_name(err.code), err.message);                       \
+            exit(1);                                                                \
+        }                                                                           \
     } while (0)
 
 static void sandboxes(void)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `carrel` command as a user's hands and scripts have it."""
 
+import http.server
+import io
 import json
 import os
 import signal
 import socket
 import subprocess
+import tarfile
 import threading
 from pathlib import Path
 
@@ -389,46 +392,81 @@ def test_directories_both_ways(box, tmp_path):
     carrel("cp", str(tree / "sub" / "run"), "box:run")
     assert carrel("exec", "box", "./run") == "ran\n"
     assert "no directory" in complaint("cp", "box:run", "box:tree/text", str(tree / "text"), status=2)
-    assert "no such" in complaint("cp", str(tmp_path / "none"), "box:x", status=74).lower()
+    assert "No such file" in complaint("cp", str(tmp_path / "none"), "box:x", status=74)
     assert "not found" in complaint("cp", "box:none", str(tmp_path / "x"), status=66)
     assert not (tmp_path / "x").exists()
 
 
-# what an archive may try, and how the copy of it ends
-STATUS = {
-    'add("../out")': 70,
-    'add("/tmp/carrel-evil-out")': 70,
-    'add("a/../../out")': 70,
-    'add("l", tarfile.SYMTYPE, ".."); add("l/out")': 74,
-    'add("h", tarfile.LNKTYPE, "../secret")': 70,
+# what an archive may try
+ATTACKS = {
+    "../out": [("../out", tarfile.REGTYPE, "")],
+    "absolute": [("/tmp/carrel-evil-out", tarfile.REGTYPE, "")],
+    "dots inside": [("a/../../out", tarfile.REGTYPE, "")],
+    "through a link": [("l", tarfile.SYMTYPE, ".."), ("l/out", tarfile.REGTYPE, "")],
+    "a link's place": [("l", tarfile.SYMTYPE, "../secret"), ("l", tarfile.REGTYPE, "")],
+    "hard link": [("h", tarfile.LNKTYPE, "../secret"), ("h", tarfile.REGTYPE, "")],
+    "hard link to a link": [("l", tarfile.SYMTYPE, ".."), ("h", tarfile.LNKTYPE, "l/secret")],
+    "a device": [("d", tarfile.CHRTYPE, "")],
+    "cut": None,
 }
 
 
-def test_an_archive_cannot_lead_out(box, tmp_path):
-    """The sandbox's tar is the sandbox's: here one that tries what an archive can."""
-    evil = """import io, sys, tarfile
-out = tarfile.open(fileobj=sys.stdout.buffer, mode="w|")
-def add(name, kind=tarfile.REGTYPE, link="", data=b"evil"):
-    entry = tarfile.TarInfo(name)
-    entry.type, entry.linkname, entry.size = kind, link, len(data) if kind == tarfile.REGTYPE else 0
-    out.addfile(entry, io.BytesIO(data))
-add("good")
-%s
-out.close()
-"""
-    carrel("mkdir", "box", "evil")
-    for attack in STATUS:
+def archive(entries):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, kind, link in [("good", tarfile.REGTYPE, ""), *entries]:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, link
+            entry.size = 4 if kind == tarfile.REGTYPE else 0
+            tar.addfile(entry, io.BytesIO(b"evil"[: entry.size]))
+    return out.getvalue()
+
+
+class Hostile(http.server.BaseHTTPRequestHandler):
+    """Says that it has a sandbox with a directory, and sends an archive of its own as that."""
+
+    body = b""
+
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        tar = self.path.startswith("/files/tar")
+        self.answer(self.body if tar else b'{"sandboxID": "hostile", "state": "running"}')
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        entry = {"name": "evil", "path": "/evil", "type": "FILE_TYPE_DIRECTORY"}
+        self.answer(json.dumps({"entry": entry}).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "there"])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_archive_cannot_lead_out(tmp_path, attack, there):
+    body = archive(ATTACKS[attack]) if ATTACKS[attack] else archive([])[:600]
+    handler = type("Handler", (Hostile,), {"body": body})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as fake:
+        threading.Thread(target=fake.serve_forever, daemon=True).start()
         (tmp_path / "secret").write_text("secret")
-        carrel("write", "box", "evil/tar.py", input=(evil % attack).encode())
         target = tmp_path / "target"
-        carrel("exec", "-u", "root", "box", "sh", "-c",
-               "printf '#!/bin/sh\\nexec python3 /home/user/evil/tar.py\\n' > /usr/local/bin/tar; "
-               "chmod 755 /usr/local/bin/tar")  # fmt: skip
-        said = complaint("cp", "box:evil", str(target), status=STATUS[attack])
-        carrel("rm", "box", "/usr/local/bin/tar")
-        assert "out of the directory" in said or "write l/out" in said, said
-        assert sorted(os.listdir(tmp_path)) == ["secret"], attack
-        assert not Path("/tmp/carrel-evil-out").exists()
+        if there:
+            target.mkdir()
+        env = dict(os.environ, CARREL_API_URL=f"http://127.0.0.1:{fake.server_port}",
+                   CARREL_SANDBOX_URL="", E2B_SANDBOX_URL="", CARREL_API_KEY="e2b_00")  # fmt: skip
+        done = subprocess.run([BINARY, "cp", "hostile:evil/.", target], capture_output=True,
+                              text=True, env=env, timeout=SECONDS)  # fmt: skip
+        fake.shutdown()
+    harmless = attack in ("a device", "a link's place")
+    assert (done.returncode == 0) == harmless, done
+    assert sorted(os.listdir(tmp_path)) == (["secret", "target"] if there or harmless else ["secret"])
+    assert (tmp_path / "secret").read_text() == "secret"
+    assert not Path("/tmp/carrel-evil-out").exists()
 
 
 def test_huge_listing(box):

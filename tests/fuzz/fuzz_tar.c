@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/tar-internal.h"
-#include "agent/tar.h"
+#include "base/tar-internal.h"
+#include "base/tar.h"
 #include "base/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
