@@ -642,6 +642,8 @@ static void turn(struct watch *w)
     bool done = false;
     for (int i = 0; i < 4 && !done && !w->paused; i++)
         done = work(w);
+    if (!w->failed)
+        w->callbacks->settled(w, w->arg);
     wait_for(w, !done);
     if (done)
         plan_look(w);
@@ -654,6 +656,8 @@ void watch_catch_up(struct watch *w)
         look(w);
     while (!w->failed && !w->paused && !work(w))
         continue;
+    if (!w->failed)
+        w->callbacks->settled(w, w->arg);
     wait_for(w, false);
 }
 

@@ -53,6 +53,8 @@ struct watch_callbacks {
     void (*ready)(struct watch *w, void *arg);
     /* One event as JSON: {"name":"…","type":"EVENT_TYPE_…","entry":{…}}. */
     void (*event)(struct watch *w, struct str json, void *arg);
+    /* All that is known just now has been told: the time to send what was collected. */
+    void (*settled)(struct watch *w, void *arg);
     /* What follows comes from reading the tree again: events may be missing in between, and what was
      * made and removed meanwhile is not told. */
     void (*rescan)(struct watch *w, enum watch_rescan reason, void *arg);

@@ -9,11 +9,14 @@
 #include "agent/watch.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "rpc/envelope.h"
 #include "rpc/jsonx.h"
 #include "rpc/stream.h"
 
 enum {
     STREAM_QUEUE = 256 * 1024, /* bytes not yet taken by the peer, above which the kernel queues */
+    BATCH = 32 * 1024,         /* bytes of events sent together */
+    BATCH_MAX = 8 << 20,       /* with an event beyond it */
     POLL_QUEUE = 1 << 20,      /* the same for a polled watcher */
     POLL_QUEUE_MAX = 16 << 20, /* with what one directory being read adds to it */
     ID_SIZE = 22,              /* "w", the agent's mark, and random characters, with the NUL */
@@ -42,7 +45,25 @@ static int open_watch(struct agent *agent, const struct rpc_request *request, co
 struct watch_stream {
     struct watch *watch;
     struct rpc_stream *stream;
+    bool is_json;
+    struct buf batch; /* envelopes of events, sent together: a storm has very many small ones */
 };
+
+static void flush(struct watch_stream *s)
+{
+    if (buf_len(&s->batch))
+        rpc_stream_send_raw(s->stream, buf_ptr(&s->batch), buf_len(&s->batch));
+    buf_clear(&s->batch);
+}
+
+/* A message behind those before it. */
+static void send_message(struct watch_stream *s, struct str json)
+{
+    if (!s->is_json || envelope_append(&s->batch, 0, json) < 0)
+        rpc_stream_send(s->stream, json);
+    else if (buf_len(&s->batch) >= BATCH)
+        flush(s);
+}
 
 static void stream_ready(struct watch *w, void *arg)
 {
@@ -58,10 +79,15 @@ static void stream_event(struct watch *w, struct str json, void *arg)
     buf_append_z(&message, "{\"filesystem\":");
     buf_append_str(&message, json);
     buf_append_char(&message, '}');
-    rpc_stream_send(s->stream, buf_str(&message));
+    send_message(s, buf_str(&message));
     buf_done(&message);
     if (rpc_stream_queued(s->stream) > STREAM_QUEUE)
         watch_pause(w);
+}
+
+static void stream_settled(struct watch *w, void *arg)
+{
+    flush(arg);
 }
 
 static const char *reason_text(enum watch_rescan reason)
@@ -75,13 +101,14 @@ static void stream_rescan(struct watch *w, enum watch_rescan reason, void *arg)
     struct buf message;
     buf_init(&message, 128);
     buf_printf(&message, "{\"rescan\":{\"reason\":\"%s\"}}", reason_text(reason));
-    rpc_stream_send(s->stream, buf_str(&message));
+    send_message(s, buf_str(&message));
     buf_done(&message);
 }
 
 static void stream_failed(struct watch *w, const struct err *err, void *arg)
 {
     struct watch_stream *s = arg;
+    flush(s);
     rpc_stream_end(s->stream, err);
 }
 
@@ -95,17 +122,20 @@ static void stream_closed(struct rpc_stream *stream, void *arg)
 {
     struct watch_stream *s = arg;
     watch_close(s->watch);
+    buf_done(&s->batch);
     free(s);
 }
 
 void rpc_filesystem_watch_dir(struct agent *agent, const struct rpc_request *request, json_t *in)
 {
-    static const struct watch_callbacks callbacks = {stream_ready, stream_event, stream_rescan,
-                                                     stream_failed};
+    static const struct watch_callbacks callbacks = {stream_ready, stream_event, stream_settled,
+                                                     stream_rescan, stream_failed};
     static const struct rpc_stream_events events = {.drained = stream_drained,
                                                     .closed = stream_closed};
     struct err err;
     struct watch_stream *s = xcalloc(1, sizeof *s);
+    s->is_json = request->head->codec == RPC_CODEC_JSON;
+    buf_init(&s->batch, BATCH_MAX);
     if (open_watch(agent, request, in, &callbacks, s, &s->watch, &err) < 0) {
         free(s);
         rpc_respond_error(request->exchange, request->head, &err);
@@ -176,6 +206,10 @@ static void watcher_event(struct watch *watch, struct str json, void *arg)
         watch_pause(watch);
 }
 
+static void watcher_settled(struct watch *watch, void *arg)
+{
+}
+
 static void watcher_rescan(struct watch *watch, enum watch_rescan reason, void *arg)
 {
     struct watcher *w = arg;
@@ -200,8 +234,8 @@ static void creation_closed(struct http_exchange *x, void *arg)
 void rpc_filesystem_create_watcher(struct agent *agent, const struct rpc_request *request,
                                    json_t *in)
 {
-    static const struct watch_callbacks callbacks = {watcher_ready, watcher_event, watcher_rescan,
-                                                     watcher_failed};
+    static const struct watch_callbacks callbacks = {watcher_ready, watcher_event, watcher_settled,
+                                                     watcher_rescan, watcher_failed};
     static const struct http_exchange_events events = {.closed = creation_closed};
     struct watchers *all = get_watchers(agent);
     struct err err;
