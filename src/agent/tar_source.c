@@ -64,6 +64,12 @@ static int put_head(struct buf *out, enum tar_type type, struct str path, struct
     return tar_put_head(out, &e);
 }
 
+/* Whether it only vanished or became something else since it was listed. */
+static bool has_gone(int os)
+{
+    return os == ENOENT || os == ENOTDIR || os == ELOOP || os == ENXIO || os == ENODEV;
+}
+
 /* Opened by name, looked at by descriptor: whatever it was before, it is a file now or nothing. */
 static int put_file(struct tar_source *s, struct buf *out, const struct walk_entry *at,
                     struct str path)
@@ -71,7 +77,9 @@ static int put_file(struct tar_source *s, struct buf *out, const struct walk_ent
     struct stat st;
     _cleanup_close_ int fd =
         openat(at->dir, at->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return has_gone(errno) ? 0 : -errno;
+    if (!S_ISREG(st.st_mode))
         return 0;
     int r = put_head(out, TAR_FILE, path, STR(""), &st);
     if (r < 0)
@@ -104,8 +112,10 @@ static int put_entry(struct tar_source *s, struct buf *out, const struct walk_en
 {
     struct stat st;
     struct str path = str_from(at->path + s->root_len);
-    if (path.len > TAR_PATH_MAX - 2 || fstatat(at->dir, at->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return path.len > TAR_PATH_MAX - 2 ? -ENAMETOOLONG : 0;
+    if (path.len > TAR_PATH_MAX - 2)
+        return -ENAMETOOLONG;
+    if (fstatat(at->dir, at->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return has_gone(errno) ? 0 : -errno;
     if (S_ISREG(st.st_mode))
         return put_file(s, out, at, path);
     if (S_ISDIR(st.st_mode))

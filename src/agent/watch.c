@@ -36,6 +36,7 @@ enum {
 };
 /* ctime comes from a clock that ticks; what is older than this against our own is old. */
 #define CLOCK_TICK (20 * CLOCK_MS)
+#define CATCH_UP CLOCK_S /* for one that asks; a large tree that is read again takes longer */
 
 #define WATCH_MASK                                                                 \
     (IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_ATTRIB | IN_DELETE | \
@@ -654,11 +655,13 @@ void watch_catch_up(struct watch *w)
     owners_refresh(&w->owners);
     if (!w->failed && !w->paused)
         look(w);
-    while (!w->failed && !w->paused && !work(w))
-        continue;
+    int64_t limit = clock_mono_ns() + CATCH_UP;
+    bool done = false;
+    while (!w->failed && !w->paused && !done && clock_mono_ns() < limit)
+        done = work(w);
     if (!w->failed)
         w->callbacks->settled(w, w->arg);
-    wait_for(w, false);
+    wait_for(w, !done && !w->failed && !w->paused);
 }
 
 void watch_pause(struct watch *w)

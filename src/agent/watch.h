@@ -71,7 +71,8 @@ int watch_open(uv_loop_t *loop, const char *path, const struct watch_options *op
  * `event`; the few events that are read already still come. */
 void watch_pause(struct watch *w);
 void watch_resume(struct watch *w);
-/* Tells now what has happened up to now, without waiting for the loop. */
+/* Tells now what has happened up to now, without waiting for the loop; what takes longer than a second
+ * (a large tree that is read again) is told later. */
 void watch_catch_up(struct watch *w);
 /* No callback after this. NULL is fine. Not from inside a callback. */
 void watch_close(struct watch *w);

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """GET /files (protocol.md 3.3): bytes, heads, ranges, conditions, codings, and every error."""
 import email.utils
+import fcntl
 import gzip
+import json
 import os
+import signal
 import socket
 import stat
 import threading
 
 import pytest
-from files import answer, download, url
+from files import answer, download, peak_kib, upload, url
 
 
 @pytest.fixture
@@ -64,9 +67,7 @@ def test_a_sparse_file_larger_than_memory(own_agent, tmp_path):
     assert response.headers["Content-Length"] == str(20 << 30)
     assert len(response.read(300 << 20)) == 300 << 20
     connection.close()
-    with open(f"/proc/{own_agent.process.pid}/status") as f:
-        peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
-    assert peak < 12_000
+    assert peak_kib(own_agent) < 12_000
     response, body = download(own_agent, str(tmp_path / "f"), {"Range": f"bytes={(20 << 30) - 5}-"})
     assert (response.status, body) == (206, bytes(5))
 
@@ -321,3 +322,18 @@ def test_a_slow_reader_holds_up_nobody(agent, tmp_path):
     assert done == [64 << 20] * 4
     for c in slow:
         c.close()
+
+
+def test_a_leased_file_holds_up_nobody(agent, tmp_path):
+    """Its holder could make an open wait for 45 seconds."""
+    file = tmp_path / "f"
+    file.write_text("x" * 100)
+    with open(file, "r+") as holder:
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert download(agent, str(file))[0].status == 500
+        assert upload(agent, str(file), b"new")[0] == 200
+        response, _ = agent.request("POST", "/files/compose", json.dumps(
+            {"source_paths": [str(file)], "destination": str(tmp_path / "c")}))
+        assert response.status == 200
+    assert (tmp_path / "c").read_text() == "new"

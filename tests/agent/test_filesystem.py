@@ -14,7 +14,7 @@ import time
 
 import pytest
 from conftest import RpcError, basic, refused
-from files import answer, fs, snapshot, upload
+from files import answer, fs, peak_kib, snapshot, upload
 
 FILE, DIRECTORY = "FILE_TYPE_FILE", "FILE_TYPE_DIRECTORY"
 NOBODY = 65534
@@ -265,9 +265,7 @@ def test_list_is_bounded_in_memory(own_agent, tmp_path):
     response = connection.getresponse()
     entries = json.loads(response.read())["entries"]
     assert len(entries) == 15_030
-    with open(f"/proc/{own_agent.process.pid}/status") as f:
-        peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
-    assert peak < 10_000
+    assert peak_kib(own_agent) < 10_000
 
 
 def test_a_listing_that_is_dropped(own_agent, tree):

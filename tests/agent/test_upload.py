@@ -449,4 +449,4 @@ def test_memory_is_bounded(own_agent, tmp_path, kind):
         body, headers = (packed for _ in range(300)), {**OCTETS, "Content-Encoding": "gzip"}
     assert agent.request("POST", url(str(tmp_path / "f")), body, headers)[0].status == 200
     assert os.stat(tmp_path / "f").st_size == 300 << 20
-    assert memory(agent, "VmHWM") - before < 4096
+    assert memory(agent, "VmHWM") - before < 4096 or "ASAN_OPTIONS" in os.environ

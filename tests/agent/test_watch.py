@@ -14,7 +14,7 @@ import time
 
 import pytest
 from conftest import CONFIG, DEADLINE, Agent, refused
-from files import form, fs, upload, upload_form
+from files import form, fs, peak_kib, upload, upload_form
 
 SERVICE = "filesystem.Filesystem"
 
@@ -330,9 +330,7 @@ def test_a_stream_that_nobody_reads(own_agent, shm):
     stream = open_stream(own_agent, root, recursive=True, includeEntry=True)
     for i in range(60_000):
         os.close(os.open(f"{root}/some-file-with-a-name-{i}", os.O_CREAT | os.O_WRONLY))
-    with open(f"/proc/{own_agent.process.pid}/status") as f:
-        peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
-    assert peak < 20_000
+    assert peak_kib(own_agent) < 20_000
     left = {f"some-file-with-a-name-{i}" for i in range(60_000)}
     while left:
         message = next(stream)

@@ -125,3 +125,36 @@ test('a watched directory', async () => {
   await handle.stop()
   await ended.until((items) => items.length > 0)
 })
+
+test('conditions and digests on signed addresses', async () => {
+  const { sandbox } = box
+  const dir = await folder()
+  const url = await sandbox.uploadUrl(`${dir}/f`, { useSignatureExpiration: 60_000 })
+  const put = (text, headers) => {
+    const form = new FormData()
+    form.append('file', new Blob([text]), 'f')
+    return fetch(url, { method: 'POST', body: form, headers })
+  }
+  const first = await put('one', { 'If-None-Match': '*' })
+  assert.equal(first.status, 200)
+  assert.equal((await put('two', { 'If-None-Match': '*' })).status, 412)
+  assert.equal((await put('two', { 'If-Match': first.headers.get('etag') })).status, 200)
+  const read = await sandbox.downloadUrl(`${dir}/f`, { useSignatureExpiration: 60_000 })
+  const head = await fetch(read, { method: 'HEAD', headers: { 'Want-Repr-Digest': 'sha-256=1' } })
+  const digest = createHash('sha256').update('two').digest('base64')
+  assert.equal(head.headers.get('repr-digest'), `sha-256=:${digest}:`)
+  assert.equal(await sandbox.files.read(`${dir}/f`), 'two')
+})
+
+test('a watched directory that is deleted and made again', async () => {
+  const { sandbox } = box
+  const dir = await folder()
+  const mail = new Mailbox()
+  const handle = await sandbox.files.watchDir(dir, mail.put, { recursive: true })
+  const has = (type, name) => (events) => events.some((e) => e.type === type && e.name === name)
+  await sandbox.commands.run(`rmdir ${dir}`)
+  await mail.until(has(FilesystemEventType.REMOVE, '.'))
+  await sandbox.commands.run(`mkdir ${dir} && echo x > ${dir}/inner`)
+  await mail.until(has(FilesystemEventType.CREATE, 'inner'))
+  await handle.stop()
+})
