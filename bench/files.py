@@ -65,9 +65,6 @@ class Files:
         self.bench = bench
         self.samples = {}
         self.program = PROGRAMS / "http"
-        here = Path(__file__).resolve().parent / "lib" / "http.c"
-        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-std=gnu17", "-D_GNU_SOURCE", "-o",
-                        self.program, here], check=True)
 
     def run(self, lines, rounds):
         """The lines' contestants in turn."""
@@ -104,7 +101,8 @@ def peak_kib(status):
 
 def small(f, contestants, rounds):
     f.run([line for c in contestants for line in
-           (c.put("put 1k", "k", str(SMALL)), c.get("get 1k", "k"))], rounds)
+           (c.put("put 1k", "k%d", str(SMALL)), c.put("put over", "k", str(SMALL)),
+            c.get("get 1k", "k"))], rounds)
 
 
 def large(f, contestants, size, rounds):
@@ -117,6 +115,14 @@ def large(f, contestants, size, rounds):
     for _ in range(rounds):
         f.tool("cp large", "cp", source, f.bench.directory / "copy")
         f.tool("cat large", "sh", "-c", 'cat "$1" | cat >/dev/null', "sh", source)
+
+
+def huge(f, contestant, sandbox):
+    """Memory that does not grow with a file: 4 GiB up, 20 GiB of a hole down."""
+    f.run([contestant.put("put huge", "huge", str(4096 * MIB))], 1)
+    sandbox.commands.run(f"rm {contestant.root}/huge; truncate -s 20G {contestant.root}/hole", user="root")
+    f.run([contestant.get("get huge", "hole")], 1)
+    sandbox.commands.run(f"rm {contestant.root}/hole", user="root")
 
 
 def many(f, contestants, count, directory):
@@ -266,7 +272,8 @@ def report(f, names, size, count, storm, lost, memory):
              "list": "ls list", "remove": "rm remove", "storm": "plain storm"}
     rows = []
     for what, text, form in [
-            ("put 1k", "write 1 KiB, ms p50 / p99", ms), ("get 1k", "read 1 KiB, ms p50 / p99", ms),
+            ("put 1k", "write 1 KiB, ms p50 / p99", ms),
+            ("put over", "write 1 KiB over another, ms p50 / p99", ms), ("get 1k", "read 1 KiB, ms p50 / p99", ms),
             ("put large", f"upload {size >> 20} MiB, MiB/s", rate),
             ("get large", f"download {size >> 20} MiB, MiB/s", rate),
             ("many each", f"{count} files of 1 KiB, a request each, s", seconds),
@@ -281,6 +288,10 @@ def report(f, names, size, count, storm, lost, memory):
             told = [t if not lost.get(n) else f"{lost[n]} lost" for n, t in zip(names, told)]
         rows.append([text, *told, form(tool) if tool else "-"])
     f.bench.text(*table(["", *names, "plain tool"], rows))
+    if "carrel put huge" in f.samples:
+        took = [f.samples[f"carrel {what} huge"].percentile(50) for what in ("put", "get")]
+        f.bench.text(f"Through carrel, once: 4 GiB up in {took[0]:.1f} s, 20 GiB of a hole down in "
+                     f"{took[1]:.1f} s.")
     f.bench.text("Plain tools: cp and cat through a pipe, cp -r, tar, ls -la, rm -r; for the storm the "
                  "program that makes it, watched by nobody.", "",
                  "Peak memory after all of it, MiB: " + ", ".join(
@@ -322,6 +333,9 @@ def run(bench):
         small(f, contestants, bench.rounds(2000))
         bench.progress("large files")
         large(f, contestants, size, 3)
+        if not bench.quick:
+            bench.progress("huge files")
+            huge(f, contestants[0], sandbox)
         bench.progress("many files")
         many(f, contestants, count, bench.directory)
         bench.progress("listing")

@@ -41,6 +41,13 @@ static void die(const char *what)
     exit(1);
 }
 
+/* A number at the beginning of a text, 0 if there is none. */
+static uint64_t number(const char *text, const char *format)
+{
+    unsigned long long n;
+    return sscanf(text, format, &n) == 1 ? n : 0;
+}
+
 static int64_t now(void)
 {
     struct timespec t;
@@ -62,7 +69,7 @@ static bool dial(struct contestant *c)
     if (c->words[1][0] == '/')
         return dial_path(c);
     struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)strtoul(c->words[2], NULL, 10))};
+                                  .sin_port = htons((uint16_t)number(c->words[2], "%llu"))};
     int one = 1;
     inet_pton(AF_INET, c->words[1], &address.sin_addr);
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -130,7 +137,7 @@ static bool skip_chunks(struct contestant *c)
 {
     for (;;) {
         char *line = read_line(c);
-        uint64_t n = line ? strtoull(line, NULL, 16) : 0;
+        uint64_t n = line ? number(line, "%llx") : 0;
         if (!line || !skip(c, n) || !read_line(c))
             return false;
         if (n == 0)
@@ -141,12 +148,12 @@ static bool skip_chunks(struct contestant *c)
 static bool read_answer(struct contestant *c)
 {
     char *line = read_line(c);
-    unsigned status = line ? (unsigned)strtoul(line + strcspn(line, " "), NULL, 10) : 0;
+    unsigned status = line ? (unsigned)number(line + strcspn(line, " "), "%llu") : 0;
     uint64_t length = 0;
     bool chunked = false;
     while ((line = read_line(c)) && *line) {
         if (strncasecmp(line, "content-length:", 15) == 0)
-            length = strtoull(line + 15, NULL, 10);
+            length = number(line + 15, "%llu");
         if (strncasecmp(line, "transfer-encoding:", 18) == 0)
             chunked = true;
     }
@@ -187,7 +194,7 @@ static bool run(struct contestant *c, int round)
 {
     char head[16384], target[4096], text[4096] = "";
     const char *body = c->words[5];
-    uint64_t length = strtoull(body, NULL, 10);
+    uint64_t length = number(body, "%llu");
     struct stat st;
     put_round(target, sizeof target, c->words[4], round);
     if (*body == '@')
@@ -214,7 +221,7 @@ static bool run(struct contestant *c, int round)
 int main(int argc, char **argv)
 {
     static struct contestant all[LINES_MAX];
-    int count = 0, rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1;
+    int count = 0, rounds = argc > 1 ? (int)number(argv[1], "%llu") : 1;
     char *line = NULL;
     size_t room = 0;
     memset(filling, 'x', sizeof filling);
