@@ -4,8 +4,9 @@ From the request to the result of the first command, one sandbox after another. 
 take turns, so that whatever else the machine does meets all of them. Ours are asked over HTTP by a
 client that keeps its connection; the others are programs started for one command each, over the
 same root file system. A server that is started without options keeps four sandboxes ready (`--pool
-base=4`), and without them directories, networks and control groups (`--net-pool 8`). Only `crun with limits` limits memory, CPU and processes as ours does; none
-of the others filters the network or can be asked for a second command.
+base=4`), and beside them directories, networks and control groups (`--net-pool 8`). Only `crun with
+limits` limits memory, CPU and processes as ours does; none of the others filters the network or can
+be asked for a second command.
 """
 
 from lib import peers
@@ -14,6 +15,7 @@ from lib.bench import TEMPLATES, main
 ROOTFS = TEMPLATES / "base" / "rootfs"
 TRUE = ["/bin/true"]
 SHELL = ["/bin/bash", "-l", "-c", "true"]
+TURN = 10  # rounds of one server before those of the other
 
 ROWS = [
     ("cold", "create → result, no pool"),
@@ -76,18 +78,17 @@ def run(bench):
         ["host", "spawn", *TRUE],
         *spawns(fast),
     ]
-    rounds = bench.rounds(300)
+    rounds = bench.rounds(200)
+    warm = [["warm", "rested", *TRUE]]  # the rest before each is the server's time to fill its pool
     samples = {}
-    with bench.server("--pool", "none") as server:
-        bench.progress(f"cold, {rounds} rounds")
-        bench.clock(server, cold, 5)
-        bench.clock(server, cold, rounds, samples)
-        bench.clock(server, spawns(slow), bench.rounds(30), samples)
-    with bench.server() as server:
-        bench.progress("warm")
-        # The rest between two is the server's time to fill its pool.
-        bench.clock(server, [["warm", "rested", *TRUE]], 10)
-        bench.clock(server, [["warm", "rested", *TRUE]], rounds, samples)
+    with bench.server("--pool", "none") as cold_server, bench.server() as warm_server:
+        bench.clock(cold_server, cold, 5)
+        bench.clock(warm_server, warm, 10)
+        bench.progress(f"{rounds} rounds")
+        for _ in range(rounds // TURN):
+            bench.clock(cold_server, cold, TURN, samples)
+            bench.clock(warm_server, warm, TURN, samples)
+        bench.clock(cold_server, spawns(slow), bench.rounds(30), samples)
     bench.text("`/bin/true`:")
     bench.times(samples, ROWS, base="bwrap" if "bwrap" in samples else "host")
     bench.text("Parts of it:")
