@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Many clients at once, each with a connection of its own: all ask for a sandbox at the same moment,
-run `/bin/true` in it, and kill it. Then sustained: so many clients create, run and kill without a
+run `/bin/true` in it, and kill it; bwrap does as much in as many processes. Then sustained: so many clients create, run and kill without a
 pause, and the rate is what all of them did together.
 """
 
@@ -11,49 +11,53 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lib import peers
 from lib.bench import TEMPLATES, main
-from lib.samples import milliseconds, table
+from lib.samples import Samples, milliseconds, table
 
 ROOTFS = TEMPLATES / "base" / "rootfs"
 TRUE = "/bin/true"
 SIZES = (1, 10, 50, 100)
 
 
-def bursts(bench, server, name):
-    rows = []
-    for size in SIZES:
-        bench.progress(f"{name}, {size} at once")
-        rounds = bench.rounds(40 if size == 1 else 10)
-        samples = bench.crowd(server, "burst", size, rounds, TRUE)
-        alone = [milliseconds(samples["one"].percentile(p)) for p in (50, 95, 99)]
-        whole = milliseconds(samples["all"].percentile(50))
-        kill = milliseconds(samples["kill"].percentile(50))
-        rows.append([name, size, *alone, whole, kill, samples["one"].failed])
-        bench.keep(**{f"{name} {size} {k}": s.as_json() for k, s in samples.items()})
-    return rows
+def bwrap_burst(argv, size, samples):
+    """As many processes of bwrap, started by as many threads."""
+    each = samples.setdefault("one", Samples("one"))
+
+    def one(start):
+        ok = subprocess.run(argv, stderr=subprocess.DEVNULL).returncode == 0
+        each.add(time.perf_counter() - start, ok)
+
+    with ThreadPoolExecutor(size) as threads:
+        start = time.perf_counter()
+        list(threads.map(one, [start] * size))
+        samples.setdefault("all", Samples("all")).add(time.perf_counter() - start)
 
 
-def bwrap_bursts(bench):
-    """As many processes of bwrap, started by as many threads; the best that is to be had of it."""
+def bursts(bench, servers):
+    """All contestants in turn."""
     argv = peers.bwrap(ROOTFS, [TRUE])
-    if peers.missing(argv):
-        return []
+    bwrap = peers.missing(argv) is None
     rows = []
     for size in SIZES:
-        wholes = []
-        for _ in range(bench.rounds(10)):
-            with ThreadPoolExecutor(size) as threads:
-                start = time.perf_counter()
-                list(threads.map(lambda _: subprocess.run(argv, check=True), range(size)))
-                wholes.append(time.perf_counter() - start)
-        whole = milliseconds(sorted(wholes)[len(wholes) // 2])
-        rows.append(["bwrap", size, "", "", "", whole, "", 0])
+        bench.progress(f"{size} at once")
+        samples = {name: {} for name in [*servers, *(["bwrap"] if bwrap else [])]}
+        for _ in range(bench.rounds(30 if size == 1 else 6)):
+            for name, server in servers.items():
+                bench.crowd(server, "burst", size, 1, TRUE, samples=samples[name])
+            if bwrap:
+                bwrap_burst(argv, size, samples["bwrap"])
+        for name, of in samples.items():
+            each = [milliseconds(of["one"].percentile(p)) for p in (50, 95, 99)]
+            whole = [milliseconds(of["all"].percentile(p)) for p in (0, 50)]
+            kill = milliseconds(of["kill"].percentile(50)) if "kill" in of else ""
+            rows.append([name, size, *each, *whole, kill, of["one"].failed])
+            bench.keep(**{f"{name} {size} {k}": s.as_json() for k, s in of.items()})
     return rows
 
 
 def sustained(bench, server):
     rows = []
     for clients in (1, 2, 4, 16):
-        count = bench.rounds(1000)
+        count = bench.rounds(400)
         bench.progress(f"sustained, {clients} clients")
         bare = bench.crowd(server, "cycles", clients, count)["cycles"]
         full = bench.crowd(server, "cycles", clients, count, TRUE)["cycles"]
@@ -64,17 +68,15 @@ def sustained(bench, server):
 
 
 def run(bench):
-    with bench.server("--pool", "none") as server:
-        bench.crowd(server, "cycles", 2, 50, TRUE)
-        rows = bursts(bench, server, "cold")
-        rates = sustained(bench, server)
-    with bench.server("--pool", "base=100") as server:
-        time.sleep(3)  # for the pool to fill
-        rows += bursts(bench, server, "warm, pool of 100")
-    rows += bwrap_bursts(bench)
-    head = ["", "at once", "each p50 ms", "p95", "p99", "all p50 ms", "kill p50 ms", "failed"]
+    pool = ("--pool", "base=100")
+    with bench.server("--pool", "none") as cold, bench.server(*pool) as warm:
+        bench.crowd(cold, "cycles", 2, 50, TRUE)
+        time.sleep(2)  # for the pool to fill
+        rows = bursts(bench, {"no pool": cold, "pool of 100": warm})
+        rates = sustained(bench, cold)
+    head = ["", "at once", "each p50 ms", "p95", "p99", "all, least", "all, p50", "kill p50", "failed"]
     bench.text(*table(head, rows))
-    bench.text("Sustained, life cycles each second:")
+    bench.text("Sustained, life cycles each second, no pool:")
     bench.text(*table(["clients", "create, kill", "create, run, kill"], rates))
 
 

@@ -35,6 +35,7 @@ class Bench:
         self.quick = quick
         self.lines = []
         self.results = {}
+        self.load = os.getloadavg()[0]  # of whatever else this machine does
         self.directory = None  # a temporary one
 
     def rounds(self, usual):
@@ -118,7 +119,8 @@ class Bench:
 
     def section(self, command):
         day = datetime.date.today().isoformat()
-        head = [f"## {self.title}", "", *self.about, "", f"`{command}`, {day}", ""]
+        command = f"`{command}`, {day}, load average {self.load:.0f} at the start"
+        head = [f"## {self.title}", "", *self.about, "", command, ""]
         return "\n".join(head + self.lines).rstrip() + "\n"
 
 

@@ -51,7 +51,7 @@ def table(head, rows):
 def times_table(samples, rows, base=None):
     """rows: (name in samples, text for people); those that were not measured are left out. With a
     base, a column says how many times as long as that one each took, by their p50."""
-    head = ["what", "p50 ms", "p95 ms", "p99 ms", "n", "failed"]
+    head = ["what", "least ms", "p50 ms", "p95 ms", "p99 ms", "n", "failed"]
     if base:
         head.append("× " + dict(rows)[base])
     lines = []
@@ -59,7 +59,7 @@ def times_table(samples, rows, base=None):
         s = samples.get(name)
         if s is None:
             continue
-        cells = [text, *(milliseconds(s.percentile(p)) for p in (50, 95, 99)), s.count, s.failed]
+        cells = [text, *(milliseconds(s.percentile(p)) for p in (0, 50, 95, 99)), s.count, s.failed]
         if base:
             cells.append(f"{s.percentile(50) / samples[base].percentile(50):.2f}")
         lines.append(cells)
