@@ -79,6 +79,7 @@ def test_the_end_is_remembered(mended):
     stream = mended.sh("echo tail; exit 9")
     out, end = stream.finish()
     assert end["exitCode"] == 9
+    mended.unary("List", {})  # by its answer the agent has noted what the reader has got
     mended.mend()
     out, end = mended.attach(stream.pid).finish()
     assert out["stdout"] == b"" and end["exitCode"] == 9
@@ -233,9 +234,9 @@ def test_under_load_every_byte_once(mended, tmp_path, kind):
     limit = time.monotonic() + DEADLINE
     while any(c.is_alive() for c in clients) and time.monotonic() < limit:
         at = random.randrange(total)
-        while all(len(c.out) < at and c.is_alive() for c in clients) and kills < 12:
-            pass
-        if kills < 12:
+        while all(len(c.out) < at and c.is_alive() for c in clients) and kills < 7:
+            time.sleep(0.001)  # for the readers, who share this interpreter
+        if kills < 7:
             mended.mend()
             kills += 1
     for client in clients:
