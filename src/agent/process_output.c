@@ -111,6 +111,20 @@ static void commit(struct process_channel *c, char *to, size_t n)
     reading->from = READING_NOTHING;
 }
 
+/* All of n bytes that are in the pipe between. One read need not do: what a process has written in
+ * packets (O_DIRECT) comes a packet at a time, and what stayed would be taken for another process's. */
+static size_t read_moved(const struct keep *keep, char *to, size_t n)
+{
+    size_t have = 0;
+    while (have < n) {
+        ssize_t got = read(keep_transfer_read(keep), to + have, n - have);
+        if (got <= 0 && !(got < 0 && errno == EINTR))
+            break;
+        have += got > 0 ? (size_t)got : 0;
+    }
+    return have;
+}
+
 /* Each reads up to `room` bytes to `to`, with the journal open when there were any. */
 static ssize_t read_pipe(struct process_channel *c, char *to, size_t room)
 {
@@ -123,7 +137,7 @@ static ssize_t read_pipe(struct process_channel *c, char *to, size_t room)
     reading->count = (uint32_t)moved;
     ARENA_STEP();
     reading->from = READING_MOVED;
-    return read(keep_transfer_read(keep), to, (size_t)moved);
+    return (ssize_t)read_moved(keep, to, (size_t)moved);
 }
 
 static ssize_t read_terminal(struct process_channel *c, char *to, size_t room)
@@ -336,8 +350,8 @@ static void finish_reading(struct process_channel *c)
             return;
         reading->count = (uint32_t)left;
         begin_reading(c, READING_MOVED);
-        ssize_t n = read(keep_transfer_read(table->keep), to + c->carry->len, room - c->carry->len);
-        commit(c, to, n > 0 ? (size_t)n : 0);
+        size_t n = room - c->carry->len < (size_t)left ? room - c->carry->len : (size_t)left;
+        commit(c, to, read_moved(table->keep, to + c->carry->len, n));
     }
 }
 

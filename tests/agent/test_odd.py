@@ -47,6 +47,24 @@ def test_one_that_ignores_the_polite_signal(agent):
     assert stream.finish()[1]["status"] == "signal: killed"
 
 
+def test_one_that_writes_packets(agent, tmp_path):
+    """A pipe in packet mode is read a packet at a time: none may be left for the next process."""
+    (tmp_path / "packets.py").write_text(
+        "import fcntl, os\n"
+        "fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_DIRECT)\n"
+        "os.read(0, 1)\n"
+        "for i in range(20000):\n"
+        "    os.write(1, b'%d\\n' % i)\n")
+    expected = b"".join(b"%d\n" % i for i in range(20000))
+    for _ in range(3):
+        stream = agent.start("/usr/bin/python3", str(tmp_path / "packets.py"), stdin=True)
+        other = agent.sh("read go; for i in $(seq 2000); do echo mine; done", stdin=True)
+        for each in (stream, other):
+            agent.send(each.pid, b"\n")
+        assert stream.finish()[0]["stdout"] == expected
+        assert other.finish()[0]["stdout"] == b"mine\n" * 2000
+
+
 def test_one_that_floods_standard_error_only(agent):
     out, end = agent.sh("head -c 30000000 /dev/zero >&2").finish()
     assert len(out["stderr"]) == 30000000 and out["stdout"] == b"" and end["exited"]
