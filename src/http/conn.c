@@ -48,6 +48,21 @@ static void start_timer(struct http_conn *conn, int64_t ns)
         uv_timer_stop(&conn->timer);
 }
 
+/* A request may be on its way, and who sends it must not find the connection closed: one that has not
+ * had any is sure to have sent one or to be about to. */
+enum { STOP_FRESH_MS = 3000, STOP_USED_MS = 100 };
+
+void conn_stop(struct http_conn *conn)
+{
+    if (conn_idle(conn)) {
+        bool fresh = !conn->served || conn->head_begun;
+        uv_update_time(conn->server->loop);
+        start_timer(conn, (fresh ? STOP_FRESH_MS : STOP_USED_MS) * INT64_C(1000000));
+    } else {
+        conn->close_after = true;
+    }
+}
+
 /* ---- end of exchange and connection ---- */
 
 static void exchange_over(struct http_conn *conn)
@@ -143,6 +158,7 @@ static void begin_exchange(struct http_conn *conn)
     x->until_close = conn->parser->http.http_major == 1 && conn->parser->http.http_minor == 0;
     x->head_request = str_eq(x->request.method, STR("HEAD"));
     conn->exchange = x;
+    conn->served = true;
     if (!x->request.keep_alive || conn->server->stopping)
         conn->close_after = true;
     uv_timer_stop(&conn->timer);

@@ -66,6 +66,7 @@ struct http_conn {
     bool was_queued;  /* out or file was not empty: report drained when it is */
     bool poke;        /* feed the parser even without new bytes: reading was begun or resumed */
     bool head_begun;  /* some bytes of the next request have come */
+    bool served;      /* has had a request */
     bool linger;      /* close gently: unread bytes may be in the socket */
     bool lingering;
     bool closing;
@@ -112,6 +113,8 @@ void conn_open(struct http_server *server, struct stream *stream);
 void conn_wake(struct http_conn *conn);
 void conn_close(struct http_conn *conn);
 /* Whether nothing is being answered on it. */
+/* No more requests after those that are there or on their way. */
+void conn_stop(struct http_conn *conn);
 bool conn_idle(const struct http_conn *conn);
 
 /* body.c: hands one piece to the reader; false: pause. */

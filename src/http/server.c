@@ -115,9 +115,7 @@ void http_server_stop(struct http_server *server)
     struct http_conn *conn, *next;
     for (conn = TAILQ_FIRST(&server->conns); conn; conn = next) {
         next = TAILQ_NEXT(conn, link);
-        conn->close_after = true;
-        if (conn_idle(conn))
-            conn_wake(conn);
+        conn_stop(conn);
     }
     struct http_guest *guest, *after;
     for (guest = TAILQ_FIRST(&server->guests); guest; guest = after) {

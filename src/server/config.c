@@ -82,6 +82,8 @@ static const struct option table[] = {
      "how long a stop waits for running responses", 0, 3600},
     {"log-level", LEVEL, AT(log_level), "info", "LEVEL", "debug, info, warning or error"},
     {"weaken", TEXT, AT(weaken), NULL, "LIST", NULL},
+    {"replace", FLAG, AT(replace), NULL, NULL,
+     "take the place, and the address, of one that serves from the same --run"},
     {"ephemeral", FLAG, AT(ephemeral), NULL, NULL,
      "a stop kills all sandboxes and leaves nothing on the host"},
 };

@@ -51,6 +51,7 @@ struct config {
     uint64_t keep_ended;   /* seconds */
     uint64_t stop_timeout; /* seconds */
     enum log_level log_level;
+    bool replace;   /* takes the place of one that serves from the same run directory */
     bool ephemeral; /* a stop kills the sandboxes and takes the host's rules away */
 
     unsigned char set_by[CONFIG_OPTIONS_MAX]; /* who set option i last: private to config.c */

@@ -38,6 +38,8 @@
 enum {
     SWEEP_MS = 30 * 1000,
     STOP_STEP_MS = 20,
+    STOP_HANDOVER_MS = 4000, /* calls get that long when another server waits, */
+    STOP_TRAFFIC_MS = 500,   /* and traffic of sandboxes, which may have no end */
     STOP_KILLING_MS = 30 * 1000, /* --ephemeral: how long destroying everything may take */
     FDS_SPARE = 256,             /* descriptors that are not connections */
 };
@@ -218,7 +220,7 @@ static const struct launcher_link_events link_events = {
 
 static bool quiet(const struct server *server)
 {
-    if (server->config->ephemeral && sandbox_list_count(server->sandboxes) > 0)
+    if (server->kills && sandbox_list_count(server->sandboxes) > 0)
         return false;
     for (const struct sandbox *sb = sandbox_list_first(server->sandboxes); sb;
          sb = sandbox_list_next(sb))
@@ -235,6 +237,14 @@ static void kill_all(struct server *server)
         sandbox_kill(sandbox, "the server stops");
 }
 
+static void cut_all(struct server *server)
+{
+    struct sandbox *sandbox;
+    for (sandbox = sandbox_list_first(server->sandboxes); sandbox;
+         sandbox = sandbox_list_next(sandbox))
+        proxy_cut_all(sandbox);
+}
+
 static void finish(struct server *server)
 {
     observe_close(server);
@@ -247,9 +257,13 @@ static void on_stop_step(uv_timer_t *timer)
 {
     struct server *server = timer->data;
     uint64_t limit = server->config->stop_timeout * 1000;
-    if (server->config->ephemeral && limit < STOP_KILLING_MS)
+    if (server->kills && limit < STOP_KILLING_MS)
         limit = STOP_KILLING_MS;
+    if (server->hands_over && limit > STOP_HANDOVER_MS)
+        limit = STOP_HANDOVER_MS;
     server->stop_waited += STOP_STEP_MS;
+    if (server->hands_over && server->stop_waited == STOP_TRAFFIC_MS)
+        cut_all(server);
     if (quiet(server)) {
         finish(server);
     } else if (server->stop_waited >= limit) {
@@ -267,18 +281,22 @@ static void begin_stop(struct server *server)
         return;
     }
     server->stopping = true;
-    log_info("stopping", "ephemeral=%d", server->config->ephemeral);
+    server->kills = server->config->ephemeral && !server->hands_over;
+    log_info("stopping", "kills=%d", server->kills);
     if (server->http)
         http_server_stop(server->http);
     pool_stop(server->pool);
-    if (server->config->ephemeral)
+    if (server->kills)
         kill_all(server);
     uv_timer_start(&server->stop_timer, on_stop_step, 0, STOP_STEP_MS);
 }
 
+/* SIGUSR2: another server waits to go on. */
 static void on_signal(uv_signal_t *handle, int number)
 {
-    begin_stop(handle->data);
+    struct server *server = handle->data;
+    server->hands_over = number == SIGUSR2 && !server->stopping;
+    begin_stop(server);
 }
 
 /* ---- main ---- */
@@ -337,7 +355,7 @@ static int open_store(struct server *server, struct err *err)
 
 static void open_handles(struct server *server)
 {
-    static const int numbers[] = {SIGTERM, SIGINT};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGUSR2};
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         uv_signal_init(&server->loop, &server->signals[i]);
         server->signals[i].data = server;

@@ -47,6 +47,8 @@ struct server {
     bool announce; /* print the export lines once ready */
     bool ready;    /* adopted what was running, serving */
     bool stopping;
+    bool hands_over; /* to another server: sandboxes go on, and it waits */
+    bool kills;      /* all sandboxes, while it stops */
     uint64_t stop_waited; /* ms */
     bool ca_in_force;     /* sandboxes get a CA bundle */
     char *launcher_path;
@@ -54,7 +56,7 @@ struct server {
     char url[300];         /* scheme://host:port as a client on this machine reaches it */
     uint64_t disk_total;   /* bytes, reported when sandboxes have no disk limit */
     uint64_t memory_total; /* bytes of the host, the same */
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
     uv_timer_t stop_timer;
     uv_timer_t sweep_timer; /* ends proxied exchanges that rest too long */
 };

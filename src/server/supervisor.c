@@ -23,7 +23,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "server/handover.h"
 #include "server/identity.h"
+#include "server/notify.h"
 #include "server/server.h"
 
 enum {
@@ -34,6 +36,8 @@ enum {
     LAUNCHER_STOP_S = 15,
     SERVER_STOP_SPARE_S = 5,
     EPHEMERAL_STOP_S = 35,
+    HANDOVER_STOP_S = 10,
+    LOCK_TRIES = 50, /* of 20 ms: a predecessor that hands over is about to let go */
 };
 #define STEADY (5 * CLOCK_S) /* who lived this long may come back at once */
 
@@ -56,14 +60,18 @@ struct supervisor {
     int launcher_fd;
     int egress_fd;
     int signal_fd;
+    int control_fd;   /* a successor asks here */
+    int successor_fd; /* it waits here for our end; -1: none */
     int ready_fd;   /* read end of the pipe on which a server says that it serves; -1: none */
     bool was_ready; /* a server has served */
+    bool again;     /* end, and execute the program anew */
     struct child launcher;
     struct child egress;
     struct child server;
     char *url_path;
     char *socket_path;
     char *egress_path;
+    char program[512]; /* that this process executes; what is there now may be a newer one */
 };
 
 /* ---- set-up ---- */
@@ -104,15 +112,33 @@ static int make_templates_dir(struct supervisor *s, struct err *err)
     return strcmp(path, s->config->templates) == 0 ? make_dir(path, 0755, err) : 0;
 }
 
+static int try_lock(struct supervisor *s, int tries)
+{
+    for (int i = 0; flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        if (i >= tries)
+            return -EBUSY;
+        poll(NULL, 0, 20);
+    }
+    return 0;
+}
+
 static int take_lock(struct supervisor *s, struct err *err)
 {
     _cleanup_free_ char *path = path_join(s->config->run, "lock");
     s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (s->lock_fd < 0)
         return err_os(err, errno, "open %s", path);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return err_set(err, ERR_CONFLICT, 0, "another carrel serves from %s", s->config->run);
-    return 0;
+    if (try_lock(s, 0) == 0)
+        return 0;
+    if (s->config->replace) {
+        int rc = handover_take(s->config->run, &s->tcp_fd, err);
+        if (rc < 0)
+            return rc;
+        if (try_lock(s, LOCK_TRIES) == 0)
+            return 0;
+    }
+    return err_set(err, ERR_CONFLICT, 0, "another carrel serves from %s (--replace takes its place)",
+                   s->config->run);
 }
 
 static int bind_tcp(struct supervisor *s, struct err *err)
@@ -138,6 +164,13 @@ static int bind_tcp(struct supervisor *s, struct err *err)
     freeaddrinfo(found);
     s->tcp_fd = fd; /* closed at the end in any case */
     return rc < 0 ? err_os(err, -rc, "listen on %s", s->config->listen) : 0;
+}
+
+/* The socket may have come from a predecessor or from the service manager. */
+static int find_tcp(struct supervisor *s, struct err *err)
+{
+    int rc = s->tcp_fd < 0 ? handover_inherit(&s->tcp_fd, err) : 1;
+    return rc == 0 ? bind_tcp(s, err) : rc < 0 ? rc : 0;
 }
 
 /* A socket between processes of ours: its group may connect, besides root. */
@@ -189,8 +222,9 @@ static int set_up(struct supervisor *s, struct err *err)
     if ((rc = identity_find(s->config->user, &s->uid, &s->gid, err)) < 0 ||
         (rc = make_dir(s->config->state, 0755, err)) < 0 || (rc = make_templates_dir(s, err)) < 0 ||
         (rc = make_dir(s->config->run, 0755, err)) < 0 || (rc = take_lock(s, err)) < 0 ||
-        (rc = make_server_dir(s, err)) < 0 || (rc = bind_tcp(s, err)) < 0 ||
-        (rc = bind_locals(s, err)) < 0)
+        (rc = make_server_dir(s, err)) < 0 || (rc = find_tcp(s, err)) < 0 ||
+        (rc = bind_locals(s, err)) < 0 ||
+        (rc = handover_listen(s->config->run, &s->control_fd, err)) < 0)
         return rc;
     return write_url(s, err);
 }
@@ -360,13 +394,13 @@ static int reap(struct supervisor *s)
 }
 
 /* Ends one child and waits for it; SIGKILL after the given time. */
-static void stop(struct supervisor *s, struct child *child, int64_t seconds)
+static void stop_by(struct supervisor *s, struct child *child, int number, int64_t seconds)
 {
     int64_t deadline = clock_mono_ns() + seconds * CLOCK_S;
     bool killed = false;
     if (child->pid == 0)
         return;
-    kill(child->pid, SIGTERM);
+    kill(child->pid, number);
     while (waitpid(child->pid, NULL, WNOHANG) == 0) {
         struct signalfd_siginfo info;
         struct pollfd wait = {.fd = s->signal_fd, .events = POLLIN};
@@ -384,8 +418,48 @@ static void stop(struct supervisor *s, struct child *child, int64_t seconds)
     child->pid = 0;
 }
 
+static void stop(struct supervisor *s, struct child *child, int64_t seconds)
+{
+    stop_by(s, child, SIGTERM, seconds);
+}
+
+/* Somebody else goes on at once, with the sandboxes as they are and on the same socket: connections
+ * that come meanwhile wait in it. */
+static void stop_for_successor(struct supervisor *s)
+{
+    stop_by(s, &s->server, SIGUSR2, HANDOVER_STOP_S);
+    stop(s, &s->launcher, LAUNCHER_STOP_S);
+    stop(s, &s->egress, LAUNCHER_STOP_S);
+}
+
+static void execute_again(struct supervisor *s)
+{
+    size_t len;
+    _cleanup_free_ char *text = NULL;
+    char *argv[128];
+    size_t argc = 0;
+    if (fd_read_file(AT_FDCWD, "/proc/self/cmdline", 64 * 1024, &text, &len) < 0)
+        return;
+    for (char *p = text; p < text + len && argc + 1 < ARRAY_SIZE(argv); p += strlen(p) + 1)
+        argv[argc++] = p;
+    argv[argc] = NULL;
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    int rc = handover_bequeath(s->tcp_fd);
+    if (rc == 0)
+        execv(s->program, argv);
+    log_error("program not replaced", "program=%s error=\"%s\"", s->program,
+              strerror(rc < 0 ? -rc : errno));
+}
+
 static void stop_all(struct supervisor *s)
 {
+    if (s->again || s->successor_fd >= 0) {
+        stop_for_successor(s);
+        return;
+    }
+    notify_stopping();
     int64_t patience = (int64_t)s->config->stop_timeout + SERVER_STOP_SPARE_S;
     if (s->config->ephemeral && patience < EPHEMERAL_STOP_S)
         patience = EPHEMERAL_STOP_S;
@@ -395,6 +469,8 @@ static void stop_all(struct supervisor *s)
     unlink(s->url_path);
     unlink(s->socket_path);
     unlink(s->egress_path);
+    _cleanup_free_ char *control = path_join(s->config->run, "control.sock");
+    unlink(control);
 }
 
 /* ---- loop ---- */
@@ -423,20 +499,52 @@ static void restart_due(struct supervisor *s)
         start_server(s);
 }
 
+/* Asked to execute the program anew: not for one that is not there. */
+static bool may_go_on_as_another(struct supervisor *s)
+{
+    if (access(s->program, X_OK) == 0)
+        return true;
+    log_error("program not replaced", "program=%s error=\"%s\"", s->program, strerror(errno));
+    return false;
+}
+
+/* True when it is time to end. */
+static bool take_signals(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+    while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD)
+            continue;
+        s->again = info.ssi_signo == SIGUSR2;
+        if (!s->again || may_go_on_as_another(s)) {
+            if (s->again)
+                notify_reloading();
+            return true;
+        }
+        s->again = false;
+    }
+    return false;
+}
+
 static int loop(struct supervisor *s)
 {
     for (;;) {
         struct pollfd waits[] = {{.fd = s->signal_fd, .events = POLLIN},
-                                 {.fd = s->ready_fd, .events = POLLIN}};
-        struct signalfd_siginfo info;
-        poll(waits, 2, until_next(s));
+                                 {.fd = s->ready_fd, .events = POLLIN},
+                                 {.fd = s->control_fd, .events = POLLIN}};
+        poll(waits, 3, until_next(s));
         if (waits[1].revents) { /* a byte, or the end because it died before */
             s->was_ready = waits[1].revents & POLLIN;
             fd_closep(&s->ready_fd);
+            if (s->was_ready)
+                notify_ready();
         }
-        while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-            if (info.ssi_signo != SIGCHLD)
-                return 0;
+        if (waits[2].revents && handover_give(s->control_fd, s->tcp_fd, &s->successor_fd) == 0) {
+            log_info("another takes over", "successor=1");
+            return 0;
+        }
+        if (take_signals(s))
+            return 0;
         int status = reap(s);
         if (status >= 0)
             return status;
@@ -453,6 +561,8 @@ int supervisor_main(const struct config *config, supervisor_launcher_fn *launche
         .egress_main = egress,
         .lock_fd = -1,
         .tcp_fd = -1,
+        .control_fd = -1,
+        .successor_fd = -1,
         .launcher_fd = -1,
         .egress_fd = -1,
         .ready_fd = -1,
@@ -466,11 +576,14 @@ int supervisor_main(const struct config *config, supervisor_launcher_fn *launche
 
     log_setup("supervisor", config->log_level);
     umask(022);
+    if (readlink("/proc/self/exe", s.program, sizeof s.program - 1) < 0)
+        s.program[0] = '\0';
     sigemptyset(&signals);
     sigaddset(&signals, SIGCHLD);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR2);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     s.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     /* Sandboxes that outlive the zygote they come from are ours to reap then: the first process of
@@ -485,13 +598,17 @@ int supervisor_main(const struct config *config, supervisor_launcher_fn *launche
         start_server(&s);
         status = loop(&s);
         stop_all(&s);
+        if (s.again)
+            execute_again(&s);
     }
+    fd_closep(&s.control_fd);
     fd_closep(&s.ready_fd);
     fd_closep(&s.tcp_fd);
     fd_closep(&s.launcher_fd);
     fd_closep(&s.egress_fd);
     fd_closep(&s.signal_fd);
     fd_closep(&s.lock_fd);
+    fd_closep(&s.successor_fd); /* last: it may go on */
     free(s.url_path);
     free(s.socket_path);
     free(s.egress_path);

@@ -23,6 +23,8 @@ typedef int supervisor_launcher_fn(const struct supervisor_launcher *start);
 /* The relay's main, in its own process, as its own user, given the listening SEQPACKET socket. */
 typedef int supervisor_egress_fn(const struct config *config, int listen_fd);
 
-/* Runs until SIGTERM, SIGINT or SIGHUP. The result is the exit status. */
+/* Runs until SIGTERM, SIGINT or SIGHUP, or until another takes over (handover.h). SIGUSR2 executes the
+ * program anew, in this process, with the sockets it has: after an upgrade of its file. The result is
+ * the exit status. */
 int supervisor_main(const struct config *config, supervisor_launcher_fn *launcher,
                     supervisor_egress_fn *egress);

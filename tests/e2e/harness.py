@@ -68,6 +68,7 @@ class Server:
         self.proc = None
         self.templates = TEMPLATES
         self.binary = BINARY
+        self.pass_fds = ()
         self.log = self.directory / "server.log"
 
     def start(self, timeout=30.0, listen="127.0.0.1:0"):
@@ -78,7 +79,8 @@ class Server:
         ready = threading.Event()
         with open(self.log, "ab") as log:
             self.proc = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True
+                command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True,
+                pass_fds=self.pass_fds,
             )
 
         def reader(out):
