@@ -14,6 +14,7 @@
 #include "server/field.h"
 #include "server/limit.h"
 #include "server/observe.h"
+#include "server/openapi.h"
 #include "server/sandbox_list.h"
 #include "server/server.h"
 
@@ -34,6 +35,13 @@ static void ready(struct api_request *r)
         api_reply_empty(r, 204);
 }
 
+static void openapi(struct api_request *r)
+{
+    r->status = 200;
+    http_respond(r->x, 200, "application/json",
+                 (struct str){openapi_text, (size_t)(openapi_text_end - openapi_text)});
+}
+
 /* Routes of the protocol that have no implementation behind them yet: better a clear answer than
  * "not found". */
 static void not_implemented(struct api_request *r)
@@ -45,6 +53,7 @@ static void not_implemented(struct api_request *r)
 static const struct api_route routes[] = {
     {"GET", "/health", health, API_BODY_NONE, true},
     {"GET", "/ready", ready, API_BODY_NONE, true},
+    {"GET", "/openapi.json", openapi, API_BODY_NONE, true},
 
     {"POST", "/sandboxes", api_sandbox_create_v1, API_BODY_OBJECT},
     {"POST", "/v2/sandboxes", api_sandbox_create_v2, API_BODY_OBJECT},
@@ -98,6 +107,17 @@ static const struct api_route routes[] = {
     {"DELETE", "/secrets/{}", not_implemented},
     {"GET", "/teams", not_implemented},
 };
+
+const char *api_route_text(size_t i, const char **ret_path)
+{
+    for (const struct api_route *route = routes; route < routes + ARRAY_SIZE(routes); route++) {
+        if (route->handler == not_implemented || i-- > 0)
+            continue;
+        *ret_path = route->path;
+        return route->method;
+    }
+    return NULL;
+}
 
 /* ---- replies ---- */
 

@@ -67,6 +67,9 @@ struct api_route {
 /* Takes over an exchange whose route is ROUTE_API. */
 void api_handle(struct server *server, struct http_exchange *x);
 
+/* Method and path of the i-th route that is implemented, or NULL: for the test of openapi.json. */
+const char *api_route_text(size_t i, const char **ret_path);
+
 /* ---- for handlers: each answers, once ---- */
 void api_reply_json(struct api_request *r, int status, json_t *value); /* reference stolen */
 void api_reply_empty(struct api_request *r, int status);
