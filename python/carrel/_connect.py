@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Connect protocol with JSON, as the agent of a sandbox speaks it: unary calls, and streams of
+"""The Connect protocol, as the agent of a sandbox speaks it: unary calls, and streams of
 length-prefixed messages that end with a frame of their own."""
 
 from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._endpoint import SandboxEndpoint, encode
 from ._http import Response
+from ._proto import decode_event, encode_request
 from .errors import ConnectionLost, from_end_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEEPALIVE_SECONDS = 50  # the agent says something at least this often
 SILENCE_SECONDS = 2.5 * KEEPALIVE_SECONDS  # after which a connection is dead
@@ -57,29 +61,31 @@ class Rpc:
         user: str | None = None,
         timeout: float | None = None,
         request_timeout: float | None = None,
+        binary: bool = False,
     ) -> MessageStream:
-        """`timeout` is the server's limit for the whole stream, in seconds; 0 or None: none.
-        Raises ConnectionLost when there is no answer."""
+        """Messages are JSON, or with `binary` those of _proto.py. `timeout` is the server's limit
+        for the whole stream, in seconds; 0 or None: none. Raises ConnectionLost when there is no
+        answer."""
         headers = {
-            "Content-Type": "application/connect+json",
+            "Content-Type": f"application/connect+{'proto' if binary else 'json'}",
             "Keepalive-Ping-Interval": str(KEEPALIVE_SECONDS),
             **VERSION,
             **as_user(user),
         }
         if timeout:
             headers["Connect-Timeout-Ms"] = str(max(1, round(timeout * 1000)))
-        payload = encode(message)
+        payload = encode_request(message) if binary else encode(message)
         body = b"\0" + len(payload).to_bytes(4, "big") + payload
         response = await self.endpoint.open("POST", method, body, headers, None, request_timeout)
         response.set_timeout(SILENCE_SECONDS)
-        return MessageStream(response)
+        return MessageStream(response, decode_event if binary else json.loads)
 
 
 class MessageStream:
     """The messages of a stream, one by one."""
 
-    def __init__(self, response: Response) -> None:
-        self.response = response
+    def __init__(self, response: Response, decode: Callable[[bytes], Any]) -> None:
+        self.response, self.decode = response, decode
         self.data, self.at = b"", 0  # what is here of it, and how much of that is used
         self.ended = False
 
@@ -91,12 +97,15 @@ class MessageStream:
         frame = await self.frame()
         flags, payload = frame
         try:
+            if not flags & END:
+                return self.decode(payload)
             message = json.loads(payload) if payload else {}
         except ValueError as error:
             self.close()
             raise ConnectionLost(f"a message of the stream is no JSON: {error}") from error
-        if not flags & END:
-            return message
+        if not isinstance(message, dict):
+            self.close()
+            raise ConnectionLost("the last frame of the stream is no object")
         self.ended = True
         await self.response.read()  # nothing, but the connection can be used again
         if message.get("error"):

@@ -7,7 +7,6 @@ goes on at the byte where it was, so output is neither lost nor doubled.
 
 from __future__ import annotations
 
-import binascii
 import codecs
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 RECONNECT_SECONDS = 25  # a process is remembered for 30 after its end
 RECONNECT_PAUSE, RECONNECT_PAUSE_MAX = 0.05, 1.0
+LOST_MAX = 50  # connections that break without a byte of output
 KINDS = ("stdout", "stderr", "pty")
 
 
@@ -53,6 +53,7 @@ class _Handle:
         self._offset = 0  # of the next byte of output
         self._counts = False  # whether the server says offsets, and so can go on at one
         self._missed = 0
+        self._lost = 0  # connections since the last piece of output
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {"stdout": decoder("replace"), "stderr": decoder("replace")}
         self._pieces: list[Output] = []
@@ -127,7 +128,8 @@ class _Handle:
         kind = next((kind for kind in KINDS if kind in data), None)
         if kind is None:
             return None
-        content = binascii.a2b_base64(data[kind])
+        content = data[kind]
+        self._lost = 0
         self._counts = self._counts or "offset" in data
         self._offset = int(data.get("offset", self._offset)) + len(content)
         self._missed += int(data.get("missed", 0))
@@ -146,10 +148,12 @@ class _Handle:
     async def _reconnect(self, lost: ConnectionLost) -> None:
         """Goes on at the same byte. The agent may be starting anew, so it tries for some time."""
         self._stream.close()
+        self._lost += 1
         end = time.monotonic() + RECONNECT_SECONDS
         pause = RECONNECT_PAUSE
         what = f"process {self._pid}"
-        if self._offset and not self._counts:  # what was printed meanwhile would be missing
+        # Without offsets what was printed meanwhile would be missing.
+        if self._offset and not self._counts or self._lost > LOST_MAX:
             raise await self._commands._endpoint.explain(lost, what, True) from lost
         while True:
             try:

@@ -42,10 +42,17 @@ class _Processes:
         return await self._rpc.unary(SERVICE + method, message, None, request_timeout)
 
     async def _open(
-        self, method: str, message: dict[str, Any], *args: Any
+        self,
+        method: str,
+        message: dict[str, Any],
+        user: str | None,
+        timeout: float | None = None,
+        request_timeout: float | None = None,
     ) -> tuple[MessageStream, int]:
         """A stream of a process's events, and its number, which comes first."""
-        stream = await self._rpc.stream(SERVICE + method, message, *args)
+        stream = await self._rpc.stream(
+            SERVICE + method, message, user, timeout, request_timeout, True
+        )
         first = await stream.next()
         pid = ((first or {}).get("event", {}).get("start") or {}).get("pid")
         if pid is None:

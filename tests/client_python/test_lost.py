@@ -115,8 +115,8 @@ def test_an_idle_connection_that_was_closed(far, relay):
 
 
 def test_output_survives_broken_connections(far, relay):
-    """Every connection is cut after 50 kB: no line is lost, none comes twice."""
-    relay.limit = 50_000
+    """Every connection is cut after 10 kB: no line is lost, none comes twice."""
+    relay.limit = 10_000
     handle = far.commands.run(COUNT, background=True, stdin=True, timeout=0)
     text = ""
     while f"line {LINES}\n" not in text:
@@ -181,7 +181,7 @@ async def test_awaiting(relay, shared):
     from carrel import AsyncSandbox
 
     far = await AsyncSandbox.connect(shared.sandbox_id, api_url=relay.url, sandbox_url=relay.url)
-    relay.limit = 50_000
+    relay.limit = 10_000
     handle = await far.commands.run(COUNT, background=True, stdin=True, timeout=0)
     text = ""
     while f"line {LINES}\n" not in text:
