@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 
+import IPython
 import zmq
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
@@ -113,6 +114,15 @@ def set_title(title):
     text = title.encode()[: end - begin - 1]
     ctypes.memmove(begin, text + bytes(end - begin - len(text)), end - begin)
     ctypes.CDLL(None).prctl(15, b"carrel-kernel", 0, 0, 0)
+
+
+def embed(*args, **kwargs):
+    """IPython.embed, whose module was not imported with the rest."""
+    from IPython.terminal import embed as module
+    return module.embed(*args, **kwargs)
+
+
+IPython.embed = embed
 
 
 def become_child(service):

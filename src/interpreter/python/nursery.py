@@ -15,14 +15,19 @@ import select
 import signal
 import socket
 import sys
+import types
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path[:] = [p for p in sys.path if p]
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 
-sys.modules["debugpy"] = None  # no debugger: it would cost half of all the rest
+# What IPython imports and a kernel never uses: it would cost as much time and memory as all the rest.
+# Whoever wants them imports them as ever.
+WITHOUT = {"debugpy": None, "jedi": None, "IPython.terminal.embed": types.SimpleNamespace(embed=None)}
+sys.modules.update(WITHOUT)
 import carrel_kernel  # noqa: E402
-del sys.modules["debugpy"]
+for name in WITHOUT:
+    del sys.modules[name]
 
 SOCKET_FD = 3
 PRELOAD = [
