@@ -301,6 +301,7 @@ static void on_ended(pid_t pid, int status, void *arg)
 {
     struct driver *d = arg;
     char why[DEATH_TEXT_SIZE];
+    kill(-pid, SIGKILL); /* what it started: be it copies of itself */
     d->pid = 0;
     if (d->running) /* its last words */
         receive_some(d);

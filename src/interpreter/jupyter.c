@@ -180,7 +180,10 @@ static void finish(struct jupyter *j)
 
 static void on_no_reply(uv_timer_t *timer)
 {
-    finish(timer->data);
+    struct jupyter *j = timer->data;
+    j->base.events->failed(STR("ExecutionAborted"),
+                           STR("The kernel did not say how the cell ended"), STR(""), j->base.arg);
+    finish(j);
 }
 
 static void on_iopub(struct jupyter *j, const struct wire_message *m)
@@ -333,6 +336,7 @@ static void on_ended(pid_t pid, int status, void *arg)
 {
     struct jupyter *j = arg;
     char why[DEATH_TEXT_SIZE];
+    kill(-pid, SIGKILL); /* what it started: be it copies of itself */
     j->pid = 0;
     outlet_drain(j->out);
     outlet_drain(j->err);

@@ -61,8 +61,8 @@ static void on_answer(struct nursery *n, struct str text)
         TAILQ_FOREACH(b, &n->births, link)
         if (b->id == id)
             break;
-        if (b && pid == 0)
-            finish(n, b, 0);
+        if (b && pid <= 0)
+            finish(n, b, pid < 0 ? -EAGAIN : 0);
         else if (b && b->born)
             b->born(pid, b->arg);
         else if (b && pid > 0)

@@ -124,6 +124,21 @@ def test_forks(box):
     assert box.run_code("os.kill(p, 9); os.waitpid(p, 0)[0] == p").text == "True"
 
 
+def test_a_bomb(box):
+    """A small one: its kernel allows itself few processes."""
+    context = box.create_code_context()
+    code = "import os, resource\nresource.setrlimit(resource.RLIMIT_NPROC, (60, 60))\nwhile True: os.fork()"
+    try:
+        assert box.run_code(code, context=context, timeout=30).error is not None
+    except TimeoutException:  # on a machine that has no time for it
+        pass
+    assert box.run_code("1 + 1", context=context, timeout=100).text == "2"
+    assert box.run_code("import os; os.system('exit 3') >> 8", timeout=100).text == "3"
+    box.restart_code_context(context)
+    assert box.run_code("2 + 2", context=context, timeout=100).text == "4"
+    box.remove_code_context(context)
+
+
 def test_the_nursery_dies(box):
     assert box.run_code("import os; os.system('pkill -9 -f nursery.py')").error is None
     assert box.run_code("1 + 1").text == "2"
@@ -152,6 +167,37 @@ def test_a_directory_that_is_gone(box):
     box.files.make_dir("/tmp/going")
     assert box.run_code("1 + 1", context=context).text == "2"
     box.remove_code_context(context)
+
+
+HOLD_AND_LEAVE = r'''
+import socket
+
+def connect(head, body):
+    s = socket.create_connection(("127.0.0.1", 49999))
+    s.sendall(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % head + body)
+    return s
+
+cell = b'{"code": "import time; time.sleep(0.01)"}'
+held = [connect(100, b"{") for _ in range(500)]
+for _ in range(100):
+    connect(len(cell), cell).close()
+for garbage in (b"\0\1\2\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /" + b"a" * 1000000):
+    s = socket.create_connection(("127.0.0.1", 49999))
+    try:
+        s.sendall(garbage)
+        s.recv(100)
+    except ConnectionError:
+        pass
+s = socket.create_connection(("127.0.0.1", 49999))
+s.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+print(s.recv(100).split()[1])
+'''
+
+
+def test_clients_that_hold_and_leave(box):
+    box.files.write("/tmp/hold.py", HOLD_AND_LEAVE)
+    assert box.commands.run("python3 /tmp/hold.py", timeout=100).stdout == "b'200'\n"
+    assert box.run_code("1 + 1").text == "2"
 
 
 def test_bodies_that_are_none(box):

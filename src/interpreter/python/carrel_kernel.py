@@ -29,6 +29,10 @@ PR_SET_PDEATHSIG = 1
 class Kernel(IPythonKernel):
     """Sets and resets the variables of one execution around it, and mends what a cell has broken."""
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.own_pid = os.getpid()
+
     async def execute_request(self, stream, ident, parent):
         env = (parent.get("metadata") or {}).get("carrel") or {}
         mend_streams()
@@ -47,6 +51,8 @@ class Kernel(IPythonKernel):
             self.send_response(self.iopub_socket, "error", error)
             return dict(error, status="error", execution_count=self.execution_count)
         finally:
+            if os.getpid() != self.own_pid:
+                os._exit(0)  # a cell forked: one of the two goes on as the kernel
             mend_streams()  # they are flushed before the reply is sent: if that fails, none is
 
 
@@ -114,6 +120,33 @@ def set_title(title):
     text = title.encode()[: end - begin - 1]
     ctypes.memmove(begin, text + bytes(end - begin - len(text)), end - begin)
     ctypes.CDLL(None).prctl(15, b"carrel-kernel", 0, 0, 0)
+
+
+fork = os.fork
+
+
+def fork_while_there_is_room():
+    """os.fork. A copy of the kernel dies of an interrupt, without a word; and at the limit of processes
+    all of them are interrupted: each that is refused would otherwise make room for the next."""
+    try:
+        pid = fork()
+    except OSError:  # whose number is not always EAGAIN
+        handle_interrupts(signal.SIG_IGN)
+        os.killpg(0, signal.SIGINT)
+        if os.getpid() != App.instance().kernel.own_pid:
+            os._exit(1)
+        handle_interrupts(signal.default_int_handler)
+        raise
+    if pid == 0:
+        handle_interrupts(signal.SIG_DFL)
+    return pid
+
+
+def handle_interrupts(handler):
+    try:
+        signal.signal(signal.SIGINT, handler)
+    except ValueError:
+        pass  # not in the main thread
 
 
 def embed(*args, **kwargs):
@@ -206,6 +239,7 @@ def run(sock, service, request, fds):
     os.environ.update(request["env"])
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     os.chdir(request["cwd"])
+    os.fork = fork_while_there_is_room
     sys.argv = [""]
     sys.path[:] = [""] + [p for p in sys.path if p != os.path.dirname(os.path.abspath(__file__))]
     app = App.instance(config=configuration(), connection_file=request["connection_file"])

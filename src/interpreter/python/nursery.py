@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import types
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -30,6 +31,7 @@ for name in WITHOUT:
     del sys.modules[name]
 
 SOCKET_FD = 3
+ATTEMPTS, ATTEMPT_S = 50, 0.1
 PRELOAD = [
     "numpy", "pandas", "PIL.Image", "PIL.PngImagePlugin", "PIL.ImageShow", "matplotlib",
     "matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib_inline.config", "carrel_charts",
@@ -63,10 +65,10 @@ def serve(sock, service):
 
 
 def fork(sock, service, request, fds):
-    child = os.fork()
+    child = try_fork(sock, request)
     if child == 0:
         # A grandchild becomes the service's own child, which hears of its end.
-        if os.fork() != 0:
+        if try_fork(sock, request) != 0:
             os._exit(0)
         try:
             carrel_kernel.run(sock, service, request, fds)
@@ -77,7 +79,20 @@ def fork(sock, service, request, fds):
         os._exit(0)
     for fd in fds:
         os.close(fd)
-    os.waitpid(child, 0)
+    if child:
+        os.waitpid(child, 0)
+
+
+def try_fork(sock, request):
+    """As os.fork, with patience: what was just killed still counts. None, which the service is told,
+    when the sandbox stays full."""
+    for _ in range(ATTEMPTS):
+        try:
+            return os.fork()
+        except OSError:
+            time.sleep(ATTEMPT_S)
+    carrel_kernel.tell(sock, request, -1)
+    return None
 
 
 if __name__ == "__main__":
