@@ -95,7 +95,11 @@ static int connected_socket(int type, struct in_addr to, int port)
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = to};
     struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
     _cleanup_close_ int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
+    /* Gone with its close: one that waits for the peer's last word would keep its namespace, for
+     * minutes when the word cannot come any more. */
+    const struct linger none = {.l_onoff = 1};
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
         connect(fd, (struct sockaddr *)&peer, sizeof(peer)) < 0)
         return -1;
