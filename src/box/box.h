@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "box/disk.h"
 #include "box/network.h"
 #include "box/ns/net.h"
 #include "box/plan.h"
@@ -39,8 +40,10 @@ struct box_host_options {
     unsigned opened_count;
     struct net_relay relay; /* where the egress relay will listen; none: no rules on names */
     const char *ca_bundle;  /* see hostlayer.h */
-    size_t net_pool;        /* kits (kit.h) kept ready: networks, directories; 0 is fine */
-    bool keep_stderr;      /* init and agent keep our standard error: for development only */
+    enum box_disk disk;
+    uint64_t disk_image_bytes; /* size of an image, should there be one; 0: what is free */
+    size_t net_pool;           /* kits (kit.h) kept ready: networks, directories; 0 is fine */
+    bool keep_stderr;          /* init and agent keep our standard error: for development only */
 
     unsigned weaken; /* for tests, see weaken.h: walls that are left out */
 
@@ -75,6 +78,9 @@ int box_host_open(const struct box_host_options *options, const struct box_event
 /* Frees the handle; NULL is fine. Running sandboxes live on; those being made die, without an
  * event. Waits for removals under way. */
 void box_host_close(struct box_host *host);
+
+/* What keeps sandboxes within their disk limits. If nothing does, *ret_why says why. */
+const char *box_host_disk(const struct box_host *host, bool *ret_binds, const char **ret_why);
 
 int box_host_fd(const struct box_host *host);
 void box_host_step(struct box_host *host);
@@ -146,6 +152,9 @@ struct box_usage {
     uint32_t oom_kills;
 };
 int box_usage(struct box_host *host, struct box *box, struct box_usage *ret, struct err *err);
+
+/* In the `ended` event: why we ended it without being asked; "" if it ended by itself. */
+const char *box_end_reason(const struct box *box);
 
 const char *box_id(const struct box *box);
 const char *box_template(const struct box *box);

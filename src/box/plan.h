@@ -55,7 +55,7 @@ enum box_handle {
     BOX_HANDLE_TEMPLATE, /* detached mount, ids mapped: the template's rootfs */
     BOX_HANDLE_LAYER,    /* the same of the host layer */
     BOX_HANDLE_BASE,     /* the same of snapshots, BOX_HANDLE_BASE + 0..7, the lowest first */
-    BOX_HANDLE_STATE = BOX_HANDLE_BASE + BOX_LAYERS_MAX, /* the same of the sandbox's own directory
+    BOX_HANDLE_STATE = BOX_HANDLE_BASE + BOX_LAYERS_MAX, /* the same of the sandbox's own files
                                                             (upper, work) */
     BOX_HANDLE_CGROUP,   /* v2: directory to be born in */
     BOX_HANDLE_TASKS,    /* v1: `tasks` files that init joins, BOX_HANDLE_TASKS + 0..1 */
@@ -150,7 +150,9 @@ struct box_plan {
     struct box_chain chain;          /* empty until the host fills it in: box_plan_stack */
     char template_dir[BOX_PATH_MAX]; /* lower layer */
     char layer_dir[BOX_PATH_MAX];    /* host layer, above the template */
-    char sandbox_dir[BOX_PATH_MAX];  /* holds upper, work and the record */
+    char sandbox_dir[BOX_PATH_MAX];  /* holds the record */
+    char files_dir[BOX_PATH_MAX];    /* holds upper and work: what it writes, within its limit */
+    char disk[48];                   /* what binds its disk limit; "": nothing does */
     char run_dir[BOX_PATH_MAX];      /* holds the socket */
     char cgroup[BOX_ID_MAX + 64];    /* below the root of each hierarchy: "carrel-0/<id>" */
     struct box_inside inside;
@@ -159,6 +161,7 @@ struct box_plan {
 /* Where things are on this host; borrowed. */
 struct box_layout {
     const char *state_dir;
+    const char *disk_name; /* what binds disk limits; "": nothing does */
     const char *run_dir;
     const char *templates_dir;
     const char *cgroup_parent; /* "carrel" */

@@ -16,7 +16,8 @@ static const struct {
 } names[] = {{"seccomp", BOX_WEAKEN_SECCOMP},     {"caps", BOX_WEAKEN_CAPS},
              {"userns", BOX_WEAKEN_USERNS},       {"netpolicy", BOX_WEAKEN_NETPOLICY},
              {"proc-mask", BOX_WEAKEN_PROC_MASK}, {"pids", BOX_WEAKEN_PIDS},
-             {"memory", BOX_WEAKEN_MEMORY},       {"cpu", BOX_WEAKEN_CPU}};
+             {"memory", BOX_WEAKEN_MEMORY},       {"cpu", BOX_WEAKEN_CPU},
+             {"disk", BOX_WEAKEN_DISK}};
 
 int box_weaken_parse(const char *list, unsigned *ret, struct err *err)
 {
@@ -72,5 +73,7 @@ int box_weaken_plan(unsigned weaken, struct box_plan *plan, struct err *err)
         plan->limits.memory_bytes = 0;
     if (weaken & BOX_WEAKEN_CPU)
         plan->limits.cpu_millis = 0;
+    if (weaken & BOX_WEAKEN_DISK)
+        plan->limits.disk_bytes = 0;
     return weaken & BOX_WEAKEN_NETPOLICY ? open_network(plan->instance, err) : 0;
 }

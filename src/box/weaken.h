@@ -18,6 +18,7 @@ enum box_weaken {
     BOX_WEAKEN_PIDS = 1 << 5,      /* no such limit */
     BOX_WEAKEN_MEMORY = 1 << 6,
     BOX_WEAKEN_CPU = 1 << 7,
+    BOX_WEAKEN_DISK = 1 << 8,
 };
 
 /* Names separated by commas, as above in lower case with dashes. 0 or -EINVAL. */

@@ -58,6 +58,7 @@ static int plan(const struct config *config, const struct request *r, struct box
     getrlimit(RLIMIT_NOFILE, &files);
     const struct box_layout layout = {
         .state_dir = config->state,
+        .disk_name = config->disk_backend, /* what it comes to, only a server tries */
         .run_dir = config->run,
         .templates_dir = config->templates,
         .cgroup_parent = "carrel",

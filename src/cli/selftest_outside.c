@@ -337,10 +337,12 @@ static void look_at_files(const struct selftest_outside *o, struct selftest_repo
     _cleanup_free_ char *sandboxes = xasprintf("%s/sandboxes", o->state_dir);
     _cleanup_free_ char *own = xasprintf("%s/%s", sandboxes, o->id);
     _cleanup_free_ char *layers = xasprintf("%s/layers", o->state_dir);
+    _cleanup_free_ char *disk = xasprintf("%s/disk", o->state_dir);
     _cleanup_free_ char *socket = xasprintf("%s/%s/agent.sock", o->run_dir, o->id);
     look_at_mode(sandboxes, 0700, 0, &f);
     look_at_mode(own, 0700, 0, &f);
     look_at_mode(layers, 0700, 0, &f);
+    look_at_mode(disk, 0700, 0, &f);
     look_at_mode(socket, 0660, 0, &f);
     report_as(report, "outside-files", "7", "nobody on the host gets at its files and its socket",
               &f);
@@ -405,10 +407,10 @@ static struct finding find_left(const struct selftest_outside *o, int pid)
 {
     struct finding f = {0};
     char path[PATH_MAX];
-    static const char *const places[] = {"sandboxes", "trash"};
+    static const char *const places[] = {"sandboxes", "disk/files", "disk/trash"};
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
         snprintf(path, sizeof path, "%s/%s/%s", o->state_dir, places[i], o->id);
-        note(&f, access(path, F_OK) < 0, "%s", i == 0 ? "no directory" : "no rubbish");
+        note(&f, access(path, F_OK) < 0, "%s", i == 0 ? "no directory" : "no files");
     }
     snprintf(path, sizeof path, "%s/%s", o->run_dir, o->id);
     note(&f, access(path, F_OK) < 0, "no socket");

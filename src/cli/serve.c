@@ -13,6 +13,20 @@
 #include "server/config.h"
 #include "server/supervisor.h"
 
+/* The words of the option, which has been checked. */
+static enum box_disk disk_backend(const char *word)
+{
+    static const char *const words[] = {[BOX_DISK_AUTO] = "auto",
+                                        [BOX_DISK_QUOTA] = "quota",
+                                        [BOX_DISK_IMAGE] = "image",
+                                        [BOX_DISK_GUARD] = "guard",
+                                        [BOX_DISK_NONE] = "none"};
+    size_t i = 0;
+    while (i + 1 < ARRAY_SIZE(words) && strcmp(words[i], word) != 0)
+        i++;
+    return (enum box_disk)i;
+}
+
 static int run_launcher(const struct supervisor_launcher *start)
 {
     const struct config *config = start->config;
@@ -26,6 +40,8 @@ static int run_launcher(const struct supervisor_launcher *start)
         .server_uid = start->uid,
         .server_gid = start->gid,
         .ca_bundle = config->ca_bundle,
+        .disk = disk_backend(config->disk_backend),
+        .disk_image_bytes = config->disk_image_mb << 20,
         .net_pool = config->net_pool,
         .egress_path = start->egress_path,
         .egress_uid = start->egress_uid,

@@ -34,6 +34,7 @@ struct waiter {
     uint64_t serial;
     uint64_t generation; /* of the connection that asked */
     int64_t since;
+    bool again; /* CREATE of one that was parked */
 };
 
 /* A CREATE whose id is still being removed. */
@@ -123,6 +124,8 @@ static void on_created(void *arg, struct box *box, const struct err *err)
         tell_relay(l, box);
     if (waiter->generation == l->server.generation)
         server_link_send(&l->server, &reply);
+    else if (!err && !waiter->again) /* who asked is dead, and his successor has listed already */
+        box_destroy(l->host, box);
     free(waiter);
     if (err)
         log_warning("sandbox not made", "id=%s us=%lld error=\"%s\"", box_id(box), us,
@@ -157,7 +160,11 @@ static bool answer(struct launcher *l, enum launcher_op op, const char *id, cons
 static void on_ended(void *arg, struct box *box, bool asked)
 {
     struct launcher *l = arg;
-    log_info("sandbox ended", "id=%s asked=%d", box_id(box), asked);
+    const char *reason = box_end_reason(box);
+    if (*reason)
+        log_warning("sandbox ended by the disk guard", "id=%s why=\"%s\"", box_id(box), reason);
+    else
+        log_info("sandbox ended", "id=%s asked=%d", box_id(box), asked);
     struct err err;
     tell_relay_gone(l, box);
     if (box_parking(box))
@@ -165,7 +172,8 @@ static void on_ended(void *arg, struct box *box, bool asked)
     err_set(&err, ERR_NOT_FOUND, 0, "sandbox %s was destroyed meanwhile", box_id(box));
     answer(l, LAUNCHER_PARK, box_id(box), &err);
     if (!answer(l, LAUNCHER_DESTROY, box_id(box), NULL)) {
-        const struct launcher_reply gone = reply_to(LAUNCHER_GONE, 0, box_id(box));
+        struct launcher_reply gone = reply_to(LAUNCHER_GONE, 0, box_id(box));
+        snprintf(gone.message, sizeof gone.message, "%s", reason);
         server_link_send(&l->server, &gone);
     }
 }
@@ -204,6 +212,7 @@ static struct waiter *new_waiter(struct launcher *l, const struct launcher_reque
     waiter->serial = request->serial;
     waiter->generation = l->server.generation;
     waiter->since = clock_mono_ns();
+    waiter->again = request->again;
     return waiter;
 }
 
@@ -555,6 +564,8 @@ static int open_host(struct launcher *l, unsigned instance, struct err *err)
                                        .dns_count = o->dns_count,
                                        .opened_count = o->opened_count,
                                        .ca_bundle = o->ca_bundle,
+                                       .disk = o->disk,
+                                       .disk_image_bytes = o->disk_image_bytes,
                                        .net_pool = o->net_pool,
                                        .keep_stderr = o->keep_stderr,
                                        .weaken = o->weaken,
@@ -673,6 +684,18 @@ static void renew_agents(struct launcher *l)
         log_info("sandboxes have got a newer agent", "count=%u", renewal.renewed);
 }
 
+static void tell_disk(const struct launcher *l)
+{
+    const char *why;
+    bool binds;
+    const char *name = box_host_disk(l->host, &binds, &why);
+    if (binds)
+        log_info("disk limits bind", "by=\"%s\"", name);
+    else
+        log_warning("DISK LIMITS DO NOT BIND: sandboxes may fill the disk", "instead=%s why=\"%s\"",
+                    name, why);
+}
+
 static int run(struct launcher *l, struct err *err)
 {
     const struct launcher_options *o = l->options;
@@ -690,6 +713,7 @@ static int run(struct launcher *l, struct err *err)
                   o->weaken);
     tell_network(l, instance);
     renew_agents(l);
+    tell_disk(l);
     if (o->ready_fd >= 0 && fd_write_all(o->ready_fd, "", 1) < 0)
         log_warning("nobody waits for the launcher", "fd=%d", o->ready_fd);
     loop(l, signal_fd);

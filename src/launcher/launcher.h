@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "box/disk.h"
 #include "box/ns/net.h"
 
 struct box_plan;
@@ -30,8 +31,10 @@ struct launcher_options {
     unsigned opened_count;
     const char *egress_path; /* where the egress relay is reached; NULL: there is none */
     uid_t egress_uid;
-    size_t net_pool;   /* networks and directories kept ready for the next sandboxes */
-    const void *image; /* the static program; NULL: the embedded one */
+    enum box_disk disk;        /* what is to bind disk limits */
+    uint64_t disk_image_bytes; /* 0: what is free */
+    size_t net_pool;           /* networks and directories kept ready for the next sandboxes */
+    const void *image;         /* the static program; NULL: the embedded one */
     size_t image_size;
     bool keep_stderr; /* init and agent write to our standard error: for development only */
 

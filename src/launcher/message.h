@@ -32,7 +32,8 @@ enum launcher_op {
     LAUNCHER_USAGE,   /* cgroup readings */
     LAUNCHER_NETWORK, /* replaces what a running sandbox may reach; network_len 0: everything that
                             is open at all */
-    LAUNCHER_GONE,    /* launcher -> server, serial 0: this sandbox's init has ended */
+    LAUNCHER_GONE,    /* launcher -> server, serial 0: this sandbox's init has ended. With a
+                            message: the launcher ended it, and why */
     LAUNCHER_PARK,    /* ends its processes and keeps its files; the reply comes when they are safe on
                             disk. CREATE with `again` starts it from them */
     LAUNCHER_SNAPSHOT, /* makes the snapshot `base` of a running sandbox's files */

@@ -15,7 +15,7 @@
 #include "base/str.h"
 #include "server/pool.h"
 
-enum kind { TEXT, PATH, ADDRESSES, RANGES, NUMBER, CPU, FLAG, LEVEL };
+enum kind { TEXT, PATH, WORD, ADDRESSES, RANGES, NUMBER, CPU, FLAG, LEVEL };
 enum source { DEFAULT, FILE_LINE, ARGUMENT };
 
 /* inih reads lines of up to 200 bytes and treats the rest as another line; so longer ones must be
@@ -59,6 +59,10 @@ static const struct option table[] = {
     {"pids", NUMBER, AT(pids), "1024", "N", "processes and threads of a sandbox", 16, 1 << 22},
     {"disk-mb", NUMBER, AT(disk_mb), "10240", "MB", "what a sandbox may write; 0: no limit", 0,
      1 << 30},
+    {"disk-backend", WORD, AT(disk_backend), "auto", "auto|quota|image|guard|none",
+     "what keeps sandboxes within it (see docs/operations.md)"},
+    {"disk-image-mb", NUMBER, AT(disk_image_mb), "0", "MB",
+     "size of the disk image, if there is one; 0: what is free", 0, 1 << 30},
     {"pool", TEXT, AT(pool), "base=4", "NAME=N,…|none",
      "whole sandboxes kept waiting for the next requests, by template"},
     {"net-pool", NUMBER, AT(net_pool), "8", "N",
@@ -165,6 +169,15 @@ static int set_flag(struct config *config, const struct option *option, const ch
     return 0;
 }
 
+static bool is_one_of(const char *value, const char *words)
+{
+    struct str rest = str_from(words), word;
+    while (str_split(&rest, '|', &word))
+        if (str_eqz(word, value))
+            return true;
+    return false;
+}
+
 static int set_text(struct config *config, const struct option *option, const char *value,
                     struct err *err)
 {
@@ -253,6 +266,10 @@ static int set(struct config *config, const struct option *option, const char *v
     case ADDRESSES:
     case RANGES:
         return add_to_list(config, option, value, !again, err);
+    case WORD:
+        if (!is_one_of(value, option->value))
+            return bad_value(err, option, value, option->value);
+        break;
     case TEXT:
     case PATH:
         break;
@@ -399,7 +416,7 @@ int config_load(struct config *config, int argc, char **argv, struct err *err)
 void config_done(struct config *config)
 {
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-        if (table[i].kind == TEXT || table[i].kind == PATH)
+        if (table[i].kind == TEXT || table[i].kind == PATH || table[i].kind == WORD)
             free(*(char **)(void *)((char *)config + table[i].offset));
     }
     clear_list(config->dns, &config->dns_count);

@@ -39,8 +39,10 @@ struct config {
     uint64_t cpu_millis; /* thousandths of a CPU */
     uint64_t pids;
     uint64_t disk_mb;
-    char *pool;        /* "NAME=COUNT,…": sandboxes kept waiting, pool.h */
-    uint64_t net_pool; /* networks and directories kept ready for the next sandboxes */
+    char *disk_backend;     /* one of the words of its option */
+    uint64_t disk_image_mb; /* 0: what is free */
+    char *pool;             /* "NAME=COUNT,…": sandboxes kept waiting, pool.h */
+    uint64_t net_pool;      /* networks and directories kept ready for the next sandboxes */
     uint64_t max_sandboxes;
     uint64_t project_sandboxes; /* 0: no limit */
     uint64_t keep_memory_mb;    /* admission.h */

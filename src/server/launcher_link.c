@@ -173,7 +173,7 @@ static void take_reply(struct launcher_link *link, const struct launcher_reply *
 {
     if (reply->serial == 0) {
         if (reply->op == LAUNCHER_GONE)
-            link->events->gone(reply->id, link->arg);
+            link->events->gone(reply->id, reply->message, link->arg);
         return;
     }
     struct call *call = find_sent(link, reply->serial);

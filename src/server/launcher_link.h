@@ -22,8 +22,8 @@ typedef void launcher_done_fn(const struct launcher_reply *reply, void *arg);
 struct launcher_link_events {
     /* The connection is there, at first and again after a loss. */
     void (*connected)(void *arg);
-    /* A sandbox's init has ended. */
-    void (*gone)(const char *id, void *arg);
+    /* A sandbox's init has ended: by itself, or for the launcher's reason if that is not "". */
+    void (*gone)(const char *id, const char *reason, void *arg);
     /* A creation succeeded that nobody waits for any more: it must be destroyed. */
     void (*stray)(const char *id, void *arg);
 };

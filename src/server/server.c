@@ -196,12 +196,12 @@ static void on_connected(void *arg)
     sandbox_list_reconcile(server->sandboxes);
 }
 
-static void on_gone(const char *id, void *arg)
+static void on_gone(const char *id, const char *reason, void *arg)
 {
     struct server *server = arg;
     struct sandbox *sandbox = sandbox_list_find(server->sandboxes, id);
     if (sandbox)
-        sandbox_vanished(sandbox, "its init has ended");
+        sandbox_vanished(sandbox, *reason ? reason : "its init has ended");
 }
 
 static void on_stray(const char *id, void *arg)

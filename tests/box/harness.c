@@ -56,13 +56,15 @@ void harness_open(struct harness *h, const char *image_path)
     h->image_path = image_path;
     h->launcher = -1;
     h->server = h->listen_fd = -1;
-    h->options = (struct launcher_options){.state_dir = h->state,
-                                           .run_dir = h->run,
-                                           .templates_dir = h->templates,
-                                           .cgroup_parent = h->cgroup_parent,
-                                           .instance = -1,
-                                           .ca_bundle = "none",
-                                           .keep_stderr = getenv("BOX_STDERR") != NULL};
+    h->options =
+        (struct launcher_options){.state_dir = h->state,
+                                  .run_dir = h->run,
+                                  .templates_dir = h->templates,
+                                  .cgroup_parent = h->cgroup_parent,
+                                  .instance = -1,
+                                  .disk = getenv("BOX_PLAIN") ? BOX_DISK_GUARD : BOX_DISK_AUTO,
+                                  .ca_bundle = "none",
+                                  .keep_stderr = getenv("BOX_STDERR") != NULL};
     int fd = open(image_path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     must(fd >= 0 && fstat(fd, &st) == 0, image_path);
@@ -317,6 +319,14 @@ static unsigned count_dirs(const char *path)
     return n;
 }
 
+void harness_disk_path(const struct harness *h, const char *below, char *out, size_t size)
+{
+    if (h->launcher > 0)
+        snprintf(out, size, "/proc/%d/root%s/disk/%s", h->launcher, h->state, below);
+    else
+        snprintf(out, size, "%s/disk/%s", h->state, below);
+}
+
 struct harness_remains harness_remains(const struct harness *h)
 {
     static const char *const controllers[] = {"memory",  "cpu",     "cpuacct", "pids",
@@ -325,6 +335,10 @@ struct harness_remains harness_remains(const struct harness *h)
     char path[256];
     snprintf(path, sizeof path, "%s/sandboxes", h->state);
     r.directories = count_dirs(path);
+    harness_disk_path(h, "files", path, sizeof path);
+    r.directories += count_dirs(path);
+    harness_disk_path(h, "trash", path, sizeof path);
+    r.directories += count_dirs(path);
     r.sockets = count_dirs(h->run);
     snprintf(path, sizeof path, "%s/snapshots", h->state);
     r.snapshots = count_dirs(path);

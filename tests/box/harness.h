@@ -65,6 +65,9 @@ bool harness_wait(bool (*cond)(void *arg), void *arg);
 struct harness_remains {
     unsigned directories, sockets, cgroups, mounts, snapshots;
 };
+/* Where below is, of what is on the sandboxes' disk, which only the launcher has mounted. */
+void harness_disk_path(const struct harness *h, const char *below, char *out, size_t size);
+
 struct harness_remains harness_remains(const struct harness *h);
 /* Waits until there is nothing. */
 bool harness_clean(struct harness *h);

@@ -123,6 +123,38 @@ static void count_inotify(int conn)
     /* Kept: the caller wants to know what is left for others. */
 }
 
+/* Appends to a file until that is refused, or there are so many MiB. */
+static void fill(int conn, const char *argument)
+{
+    static const char block[64 << 10];
+    char path[256];
+    unsigned most = 0;
+    size_t done = 0;
+    ssize_t n = 0;
+    if (sscanf(argument, "%255s %u", path, &most) != 2)
+        return;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    while (fd >= 0 && done < (size_t)most << 20 && (n = write(fd, block, sizeof block)) > 0)
+        done += (size_t)n;
+    dprintf(conn, "%zu %s\n", done >> 20, fd < 0 || n < 0 ? strerror(errno) : "ok");
+    close(fd);
+}
+
+/* Makes empty files in a directory until that is refused, or there are so many. */
+static void make_files(int conn, const char *argument)
+{
+    char dir[200], path[256];
+    unsigned most = 0, n = 0;
+    int made = 0;
+    if (sscanf(argument, "%199s %u", dir, &most) != 2)
+        return;
+    for (; n < most && made == 0; n++) {
+        snprintf(path, sizeof path, "%s/%u", dir, n);
+        made = mknod(path, S_IFREG | 0644, 0);
+    }
+    dprintf(conn, "%u %s\n", n, made < 0 ? strerror(errno) : "ok");
+}
+
 static void sleep_forever(int conn, const struct agent_start *start)
 {
     pid_t pid = fork_user(start);
@@ -172,6 +204,12 @@ static void answer(int conn, char *line, const struct agent_start *start)
         in_child(count_forks, conn, start);
     else if (strcmp(line, "inotify") == 0)
         count_inotify(conn);
+    else if (strcmp(line, "fill") == 0)
+        fill(conn, argument);
+    else if (strcmp(line, "files") == 0)
+        make_files(conn, argument);
+    else if (strcmp(line, "remove") == 0)
+        dprintf(conn, "%s\n", unlink(argument) < 0 ? strerror(errno) : "ok");
     else if (strcmp(line, "sleeper") == 0)
         sleep_forever(conn, start);
     else if (strcmp(line, "die") == 0)

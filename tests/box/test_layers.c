@@ -234,9 +234,11 @@ static void test_cold_start_that_fails(void **state)
 /* Enough for a copy to take some time. */
 static void fill(struct harness *h, const char *id)
 {
-    char path[160];
+    char below[64], dir[160], path[200];
+    snprintf(below, sizeof below, "files/%s/upper", id);
+    harness_disk_path(h, below, dir, sizeof dir);
     for (int i = 0; i < 5000; i++) {
-        snprintf(path, sizeof path, "%s/sandboxes/%s/upper/file%d", h->state, id, i);
+        snprintf(path, sizeof path, "%s/file%d", dir, i);
         int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
         assert_true(fd >= 0);
         close(fd);

@@ -135,6 +135,20 @@ class Server:
         except FileNotFoundError:
             return ""
 
+    def on_disk(self, place):
+        """Names in a directory of the sandboxes' disk, which the launcher may be alone to see."""
+        roots = [f"/proc/{pid}/root" for pid in child_pids(self.proc.pid)] if self.proc else []
+        names = set()
+        for root in roots + [""]:
+            with contextlib.suppress(OSError):
+                names |= set(os.listdir(f"{root}{self.state}/disk/{place}"))
+        return names
+
+    def leftovers(self):
+        """What a server that has stopped left of its sandboxes in the state directory."""
+        names = [f"{d}/{e}" for d in ("sandboxes", "ready") for e in os.listdir(self.state / d)]
+        return names + [f"{d}/{e}" for d in ("files", "trash", "ready") for e in self.on_disk(d)]
+
     # -- where it is
     @property
     def url(self):

@@ -22,6 +22,7 @@ def test_text_and_json_say_the_same(tmp_path):
     assert f"memory {700 << 20}" in lines and plan["memory"] == 700 << 20
     assert f"sandbox-dir {tmp_path}/state/sandboxes/i1" in lines
     assert plan["sandboxDir"] == f"{tmp_path}/state/sandboxes/i1"
+    assert plan["filesDir"] == f"{tmp_path}/state/disk/files/i1"
     assert [line.removeprefix("step ") for line in lines if line.startswith("step ")] == plan["steps"]
     mounts = [line.split()[1:4] for line in lines if line.startswith("mount ")]
     assert mounts == [[m["kind"], m["what"], m["target"]] for m in plan["mounts"]]

@@ -189,7 +189,7 @@ def quiet(server):
     def same():
         now = {k: v for k, v in snapshot(server).items() if "memory" not in k}
         unchanged, last[0] = now == last[0], now
-        return unchanged and not os.listdir(server.state / "trash")
+        return unchanged and not server.on_disk("trash")
 
     time_out = 30.0
     for _ in range(3):
@@ -379,7 +379,7 @@ def soak_faults(cycles, threads=4, pause=0.25, seed=None):
         chaos.stop.set()
         status = server.stop()
         residue = Residue.of(server).all()
-        left = [e for d in ("sandboxes", "trash", "ready") for e in os.listdir(server.state / d)]
+        left = server.leftovers()
         subprocess.run(["rm", "-rf", "--one-file-system", str(server.directory)])
     assert status == 0, status
     assert residue == {} and left == [], f"seed {seed}: left {residue} {left}"

@@ -198,6 +198,8 @@ int adopt_all(struct box_host *host, struct err *err)
     cgroup_kill_strays(host->cgroups, is_ours, host);
     each_in(host->run_fd, remove_run_dir, host);
     each_in(host->trash_fd, remove_unless_known, host);
+    each_in(host->files_fd, remove_unless_known, host);
+    each_in(host->files_trash_fd, remove_unless_known, host);
     cgroup_each(host->cgroups, remove_group, host);
     return 0;
 }

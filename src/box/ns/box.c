@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What can be done with one sandbox once it exists: find, destroy, freeze, measure. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "box/ns/host-internal.h"
 #include "box/remove.h"
@@ -49,8 +51,13 @@ void box_host_each_parked(struct box_host *host, void (*each)(void *arg, struct 
 void box_destroy(struct box_host *host, struct box *box)
 {
     box->asked = true;
-    bool parked = box->state == BOX_PARKED;
     box->parking = false;
+    box_end(host, box);
+}
+
+void box_end(struct box_host *host, struct box *box)
+{
+    bool parked = box->state == BOX_PARKED;
     if (box->state == BOX_REMOVING)
         return;
     if (parked || box->state == BOX_PARKING) { /* dead already */
@@ -116,7 +123,7 @@ static void measurement_run(struct worker_job *job)
     struct measurement *m = CONTAINER_OF(job, struct measurement, job);
     char path[BOX_ID_MAX + 16];
     snprintf(path, sizeof path, "%s/upper", m->id);
-    remove_measure(m->host->sandboxes_fd, path, &m->bytes);
+    remove_measure(m->host->files_fd, path, &m->bytes);
 }
 
 static void measurement_done(struct worker_job *job)
@@ -131,8 +138,13 @@ static void measurement_done(struct worker_job *job)
     free(m);
 }
 
-static void measure(struct box_host *host, struct box *box)
+/* What the file system knows, or the result of counting now and then. */
+void box_measure(struct box_host *host, struct box *box)
 {
+    _cleanup_close_ int dir =
+        openat(host->files_fd, box->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (dir >= 0 && disk_used(host->disk, dir, &box->disk_bytes) == 0)
+        return;
     enum { AGAIN_S = 5 };
     if (box->measuring ||
         (box->measured_ns && clock_mono_ns() - box->measured_ns < AGAIN_S * CLOCK_S))
@@ -151,7 +163,7 @@ int box_usage(struct box_host *host, struct box *box, struct box_usage *ret, str
     int rc = cgroup_read_usage(host->cgroups, box->id, &usage);
     if (rc < 0)
         return err_os(err, -rc, "usage of sandbox %s", box->id);
-    measure(host, box);
+    box_measure(host, box);
     *ret = (struct box_usage){.cpu_ns = usage.cpu_ns,
                               .memory_bytes = usage.memory_bytes,
                               .cache_bytes = usage.cache_bytes,
@@ -161,6 +173,11 @@ int box_usage(struct box_host *host, struct box *box, struct box_usage *ret, str
                               .pids = usage.pids,
                               .oom_kills = usage.oom_kills};
     return 0;
+}
+
+const char *box_end_reason(const struct box *box)
+{
+    return box->reason;
 }
 
 const char *box_id(const struct box *box)

@@ -20,18 +20,29 @@ struct making {
     struct box_plan *plan;
     struct box_network *network; /* NULL: no restrictions */
     char *config;
+    int files; /* the sandbox's directory of files */
     int handles[BOX_HANDLES];
 };
 
-/* One that was parked has its directory. What the overlay had under way when its processes were
- * ended goes; its mark that nobody may use the directory again after a crash is in there, too. */
+/* One that was parked has its directories. */
 static int open_directory(struct making *m, struct err *err)
 {
     m->box->dir_fd = openat(m->host->sandboxes_fd, m->plan->id,
                             O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (m->box->dir_fd < 0)
         return err_os(err, errno, "open sandboxes/%s", m->plan->id);
-    int rc = remove_tree(m->box->dir_fd, "work/work");
+    return 0;
+}
+
+/* What the overlay had under way when its processes were ended goes; its mark that nobody may use the
+ * directory again after a crash is in there, too. */
+static int open_files(struct making *m, struct err *err)
+{
+    m->files =
+        openat(m->host->files_fd, m->plan->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (m->files < 0)
+        return err_os(err, errno, "open the files of %s", m->plan->id);
+    int rc = remove_tree(m->files, "work/work");
     return rc < 0 ? err_os(err, -rc, "clear the work directory") : 0;
 }
 
@@ -40,6 +51,16 @@ static int place_directory(struct making *m, struct err *err)
     if (m->plan->again)
         return open_directory(m, err);
     return kit_place_directory(m->kit, m->plan->id, &m->box->dir_fd, err);
+}
+
+static int place_files(struct making *m, struct err *err)
+{
+    int rc = m->plan->again ? open_files(m, err)
+                            : kit_place_files(m->kit, m->plan->id, &m->files, err);
+    if (rc < 0)
+        return rc;
+    rc = disk_limit(m->host->disk, m->files, m->plan->limits.disk_bytes);
+    return rc < 0 ? err_os(err, -rc, "limit the disk by %s", disk_name(m->host->disk)) : 0;
 }
 
 static int place_socket(struct making *m, struct err *err)
@@ -87,7 +108,7 @@ static int make_mounts(struct making *m, struct err *err)
                              &m->handles[BOX_HANDLE_LAYER], err);
     if (rc < 0)
         return rc;
-    return mounts_state(m->box->dir_fd, userns, &m->handles[BOX_HANDLE_STATE], err);
+    return mounts_files(m->files, userns, &m->handles[BOX_HANDLE_STATE], err);
 }
 
 static int ask_zygote(struct making *m, struct err *err)
@@ -113,6 +134,7 @@ static const struct {
     int (*run)(struct making *m, struct err *err);
 } steps[] = {
     {"place directory", place_directory},
+    {"place files", place_files},
     {"place socket", place_socket},
     {"network policy", begin_network},
     {"cgroups", place_cgroups},
@@ -220,6 +242,7 @@ static int find_base(struct box_host *host, const struct box_spec *spec, struct 
 
 static void making_free(struct making *m)
 {
+    fd_closep(&m->files);
     free(m->plan);
     free(m->network);
     free(m->config);
@@ -286,6 +309,7 @@ static struct making *making_new(struct box_host *host, const struct box_spec *s
     m->host = host;
     m->box = box;
     m->plan = plan;
+    m->files = -1;
     if (box_network_restricts(spec->network)) {
         m->network = xmalloc(sizeof *m->network);
         *m->network = *spec->network;
@@ -310,6 +334,8 @@ int box_create(struct box_host *host, const struct box_spec *spec, const char *c
     struct box *old = NULL;
     if (rc == 0)
         rc = check_new(host, spec, err);
+    if (rc == 0)
+        rc = guard_admit(host, err);
     if (rc == 0)
         rc = find_base(host, spec, plan, &record, &old, err);
     if (rc < 0)

@@ -7,6 +7,7 @@
 #include "box/box.h"
 #include "box/network.h"
 #include "box/ns/cgroup.h"
+#include "box/ns/disk.h"
 #include "box/ns/kit.h"
 #include "box/ns/layers.h"
 #include "box/ns/net.h"
@@ -32,6 +33,7 @@ enum watch_kind {
     WATCH_COPIER,
     WATCH_RECLAIMER,
     WATCH_PATIENCE,
+    WATCH_GUARD,
     WATCH_STATUS,
     WATCH_PID
 };
@@ -55,7 +57,7 @@ struct box {
     pid_t pid;                   /* 0 until the zygote has answered */
     int pidfd;
     int status_fd; /* until the child has spoken */
-    int dir_fd;    /* sandbox directory, while it is being made */
+    int dir_fd;    /* directory with its record, while it is being made */
     bool ready;    /* child said so */
     bool ran;      /* was BOX_RUNNING at some time */
     bool asked;    /* box_destroy was called */
@@ -67,6 +69,7 @@ struct box {
     uint64_t disk_bytes;
     int64_t measured_ns;
     struct err failure; /* why it could not be made */
+    char reason[120];   /* why we ended it; "": we did not */
     void *owner;
     struct watch status_watch, pid_watch;
 };
@@ -85,8 +88,17 @@ struct box_host {
     struct box_layout layout;
     char boot[BOX_BOOT_ID_SIZE];
     int epoll_fd;
-    int sandboxes_fd, trash_fd, layers_fd, run_fd, templates_fd, ready_fd, run_ready_fd;
+    int sandboxes_fd, ready_fd;                     /* below the state directory: records */
+    int trash_fd;                                   /* there, too: snapshots on their way out */
+    int files_fd, files_ready_fd, files_trash_fd;   /* below the disk's: what sandboxes write */
+    int layers_fd, run_fd, run_ready_fd, templates_fd;
     int image_fd, filter_fd;
+    struct disk *disk;
+    int guard_fd;    /* timer of disk_guard.c */
+    unsigned guard_alone; /* how often it found no sandbox */
+    bool disk_tight; /* there is no room for more sandboxes */
+    bool trimming;
+    int64_t trimmed_ns; /* 0: never */
     struct cgroup_host *cgroups;
     struct net_host *net;
     struct uidslots *slots;
@@ -105,7 +117,7 @@ struct box_host {
     atomic_bool closing;
     struct zygote zygote;
     struct watch zygote_watch, worker_watch, maker_watch, patience_watch, copier_watch,
-        reclaimer_watch;
+        reclaimer_watch, guard_watch;
     struct layer *layers;
     struct box *boxes;
     uint64_t last_serial;
@@ -169,6 +181,20 @@ int adopt_all(struct box_host *host, struct err *err);
 int adopt_record_prepare(struct box_host *host, struct box *box, struct err *err);
 int adopt_record_commit(struct box *box, struct err *err);
 
+/* box.c */
+/* Kills it, whatever it is doing. */
+void box_end(struct box_host *host, struct box *box);
+/* Brings box->disk_bytes up to date, now or soon. */
+void box_measure(struct box_host *host, struct box *box);
+
+/* disk_guard.c */
+int guard_open(struct box_host *host, struct err *err);
+void guard_step(struct box_host *host);
+/* A box was put into the list. */
+void guard_wake(struct box_host *host);
+/* Whether there is room for one more sandbox. 0 or negative with err. */
+int guard_admit(struct box_host *host, struct err *err);
+
 /* network.c: the policy of a sandbox that is being made, and of one that was found. */
 int network_begin(struct box_host *host, struct box *box, const struct box_network *network,
                   struct err *err);
@@ -183,4 +209,4 @@ int mounts_chain(struct box_host *host, const struct box_plan *plan, int userns,
 /* Which build of a template it is. */
 int mounts_rootfs(struct box_host *host, const char *template_name, char ret[BOX_ROOTFS_SIZE],
                   struct err *err);
-int mounts_state(int sandbox_dir, int userns, int *ret, struct err *err);
+int mounts_files(int files_dir, int userns, int *ret, struct err *err);

@@ -34,6 +34,7 @@ struct box *host_new_box(struct box_host *host, const char *id, unsigned slot)
     if (box->next)
         box->next->link = &box->next;
     host->boxes = box;
+    guard_wake(host);
     return box;
 }
 
@@ -107,7 +108,9 @@ static void keep_files(struct removal *r)
 {
     _cleanup_close_ int dir =
         openat(r->host->sandboxes_fd, r->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (dir < 0 || syncfs(dir) < 0)
+    _cleanup_close_ int files =
+        openat(r->host->files_fd, r->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (dir < 0 || files < 0 || syncfs(files) < 0 || syncfs(dir) < 0)
         err_os(&r->err, errno, "put the files of %s on disk", r->id);
 }
 
@@ -128,11 +131,15 @@ static void removal_run(struct worker_job *job)
         keep_files(r);
         return;
     }
-    /* Last, since the directory is what the next start looks at; and elsewhere, since a directory is
-     * locked against making new ones in it for as long as the removal of one takes. */
-    renameat(host->sandboxes_fd, r->id, host->trash_fd, r->id);
-    rc = remove_tree(host->trash_fd, r->id);
+    /* Elsewhere, since a directory is locked against making new ones in it for as long as the removal
+     * of one takes. */
+    renameat(host->files_fd, r->id, host->files_trash_fd, r->id);
+    rc = disk_remove(host->disk, host->files_trash_fd, r->id);
     if (rc == 0)
+        rc = disk_remove(host->disk, host->files_fd, r->id);
+    if (rc == 0)
+        rc = remove_tree(host->trash_fd, r->id);
+    if (rc == 0) /* last, since this is what the next start looks at */
         rc = remove_tree(host->sandboxes_fd, r->id);
     if (rc < 0)
         err_os(&r->err, -rc, "remove directory of %s", r->id);
@@ -355,6 +362,9 @@ void box_host_step(struct box_host *host)
         case WATCH_PATIENCE:
             kits_timer(host);
             break;
+        case WATCH_GUARD:
+            guard_step(host);
+            break;
         case WATCH_STATUS:
             on_status(host, watch->box);
             break;
@@ -408,15 +418,30 @@ static void spread(int dir)
 static int open_dirs(struct box_host *host, struct err *err)
 {
     const struct box_host_options *o = &host->options;
-    int rc = open_below(o->state_dir, "sandboxes", 0700, &host->sandboxes_fd, err);
+    const struct disk_options disk = {.state_dir = o->state_dir,
+                                      .instance = o->instance,
+                                      .backend = o->disk,
+                                      .image_bytes = o->disk_image_bytes};
+    int rc = path_make_dirs(o->state_dir, 0755);
+    rc = rc < 0 ? err_os(err, -rc, "make %s", o->state_dir) : disk_open(&disk, &host->disk, err);
+    if (rc < 0)
+        return rc;
+    host->layout.disk_name = disk_binds(host->disk, NULL) ? disk_name(host->disk) : "";
+    rc = open_below(disk_path(host->disk), "files", 0700, &host->files_fd, err);
     if (rc == 0)
-        rc = open_below(o->state_dir, "trash", 0700, &host->trash_fd, err);
+        rc = open_below(disk_path(host->disk), "trash", 0700, &host->files_trash_fd, err);
     if (rc == 0)
-        rc = open_below(o->state_dir, "layers", 0700, &host->layers_fd, err);
+        rc = open_below(disk_path(host->disk), "ready", 0700, &host->files_ready_fd, err);
+    if (rc == 0)
+        rc = open_below(o->state_dir, "sandboxes", 0700, &host->sandboxes_fd, err);
     if (rc == 0)
         rc = open_below(o->state_dir, "snapshots", 0700, &host->snapshots.dir, err);
     if (rc == 0)
+        rc = open_below(o->state_dir, "trash", 0700, &host->trash_fd, err);
+    if (rc == 0)
         rc = open_below(o->state_dir, "ready", 0700, &host->ready_fd, err);
+    if (rc == 0)
+        rc = open_below(o->state_dir, "layers", 0700, &host->layers_fd, err);
     if (rc == 0)
         rc = open_below(o->run_dir, ".ready", 0700, &host->run_ready_fd, err);
     if (rc == 0)
@@ -424,6 +449,7 @@ static int open_dirs(struct box_host *host, struct err *err)
     if (rc < 0)
         return rc;
     spread(host->ready_fd);
+    spread(host->files_ready_fd);
     host->templates_fd = open(o->templates_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (host->templates_fd < 0)
         return err_os(err, errno, "templates directory %s", o->templates_dir);
@@ -495,8 +521,9 @@ int box_host_open(const struct box_host_options *options, const struct box_event
     struct box_host *host = xcalloc(1, sizeof *host);
     host->options = *options;
     host->events = *events;
-    host->sandboxes_fd = host->trash_fd = host->layers_fd = host->run_fd = host->templates_fd = -1;
-    host->ready_fd = host->run_ready_fd = host->patience_fd = -1;
+    host->sandboxes_fd = host->ready_fd = host->layers_fd = host->run_fd = host->templates_fd = -1;
+    host->trash_fd = host->files_fd = host->files_ready_fd = host->files_trash_fd = -1;
+    host->run_ready_fd = host->patience_fd = host->guard_fd = -1;
     host->image_fd = host->filter_fd = host->zygote.sock = host->snapshots.dir = -1;
     host->slots = uidslots_new(options->instance, options->weaken & BOX_WEAKEN_USERNS);
     fill_layout(host);
@@ -516,6 +543,8 @@ int box_host_open(const struct box_host_options *options, const struct box_event
         snapshots_sweep(host);
     if (rc == 0)
         rc = net_host_start(host->net, err);
+    if (rc == 0)
+        rc = guard_open(host, err);
     if (rc == 0)
         rc = kits_open(host, err);
     if (rc == 0)
@@ -543,7 +572,7 @@ void box_host_close(struct box_host *host)
     /* Its last jobs report here, so the host must still be whole. */
     worker_free(host->worker);
     unlinkat(host->run_fd, ".ready", AT_REMOVEDIR);
-    bool any = false;
+    bool any = false, kept = host->boxes;
     for (const struct box *box = host->boxes; box; box = box->next)
         any = any || box->state != BOX_PARKED;
     while (host->boxes)
@@ -556,10 +585,19 @@ void box_host_close(struct box_host *host)
     net_host_close(host->net, !any);
     cgroup_host_close(host->cgroups, !any);
     uidslots_free(host->slots);
-    int *const fds[] = {&host->epoll_fd, &host->sandboxes_fd, &host->trash_fd,   &host->layers_fd,
-                        &host->run_fd,   &host->templates_fd, &host->image_fd,   &host->filter_fd,
-                        &host->ready_fd, &host->run_ready_fd, &host->patience_fd};
+    int *const fds[] = {&host->epoll_fd,     &host->sandboxes_fd,   &host->ready_fd,
+                        &host->files_fd,     &host->files_ready_fd, &host->files_trash_fd,
+                        &host->layers_fd,    &host->run_fd,         &host->run_ready_fd,
+                        &host->templates_fd, &host->image_fd,       &host->filter_fd,
+                        &host->patience_fd,  &host->guard_fd,       &host->trash_fd};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         fd_closep(fds[i]);
+    disk_close(host->disk, !kept);
     free(host);
+}
+
+const char *box_host_disk(const struct box_host *host, bool *ret_binds, const char **ret_why)
+{
+    *ret_binds = disk_binds(host->disk, ret_why);
+    return disk_name(host->disk);
 }

@@ -26,10 +26,19 @@ static int make_directory(struct kit *kit, struct err *err)
     struct box_host *host = kit->host;
     if (mkdirat(host->ready_fd, kit->name, 0700) < 0)
         return err_os(err, errno, "make the directory");
+    return 0;
+}
+
+static int make_files(struct kit *kit, struct err *err)
+{
+    struct box_host *host = kit->host;
+    int rc = disk_make(host->disk, host->files_ready_fd, kit->name);
+    if (rc < 0)
+        return err_os(err, -rc, "make the directory for files");
     _cleanup_close_ int dir =
-        openat(host->ready_fd, kit->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        openat(host->files_ready_fd, kit->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (dir < 0 || mkdirat(dir, "upper", 0755) < 0 || mkdirat(dir, "work", 0700) < 0)
-        return err_os(err, errno, "fill the directory");
+        return err_os(err, errno, "fill the directory for files");
     return 0;
 }
 
@@ -85,6 +94,7 @@ static const struct {
     const char *name;
     int (*run)(struct kit *kit, struct err *err);
 } steps[] = {{"directory", make_directory},
+             {"files", make_files},
              {"socket", make_socket},
              {"user namespace", make_ids},
              {"network", make_network},
@@ -246,13 +256,25 @@ void kits_timer(struct box_host *host)
         refill(host);
 }
 
+static int place(const struct kit *kit, int ready, int at, const char *id, const char *what,
+                 int *ret, struct err *err)
+{
+    if (renameat2(ready, kit->name, at, id, RENAME_NOREPLACE) < 0)
+        return err_os(err, errno, "move to %s/%s", what, id);
+    *ret = openat(at, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return *ret < 0 ? err_os(err, errno, "open %s/%s", what, id) : 0;
+}
+
 int kit_place_directory(struct kit *kit, const char *id, int *ret_dir, struct err *err)
 {
-    struct box_host *host = kit->host;
-    if (renameat2(host->ready_fd, kit->name, host->sandboxes_fd, id, RENAME_NOREPLACE) < 0)
-        return err_os(err, errno, "move to sandboxes/%s", id);
-    *ret_dir = openat(host->sandboxes_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    return *ret_dir < 0 ? err_os(err, errno, "open sandboxes/%s", id) : 0;
+    const struct box_host *host = kit->host;
+    return place(kit, host->ready_fd, host->sandboxes_fd, id, "sandboxes", ret_dir, err);
+}
+
+int kit_place_files(struct kit *kit, const char *id, int *ret_files, struct err *err)
+{
+    const struct box_host *host = kit->host;
+    return place(kit, host->files_ready_fd, host->files_fd, id, "files", ret_files, err);
 }
 
 int kit_place_socket(struct kit *kit, const char *id, struct err *err)
@@ -302,6 +324,7 @@ static void disposal_run(struct worker_job *job)
 {
     struct disposal *d = CONTAINER_OF(job, struct disposal, job);
     /* What was placed is not here any more. What cannot be removed now is found at the next start. */
+    disk_remove(d->host->disk, d->host->files_ready_fd, d->name);
     remove_tree(d->host->ready_fd, d->name);
     remove_tree(d->host->run_ready_fd, d->name);
     cgroup_remove(d->host->cgroups, d->group_name);
@@ -354,7 +377,10 @@ static int empty(int dir, const char *what, struct err *err)
 
 int kits_open(struct box_host *host, struct err *err)
 {
-    int rc = empty(host->ready_fd, "the state directory's ready/", err);
+    int rc = disk_empty(host->disk, host->files_ready_fd);
+    if (rc < 0)
+        return err_os(err, -rc, "empty the files' ready/");
+    rc = empty(host->ready_fd, "the state directory's ready/", err);
     if (rc == 0)
         rc = empty(host->run_ready_fd, "the run directory's .ready/", err);
     if (rc < 0)

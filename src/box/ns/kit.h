@@ -29,7 +29,7 @@ struct kit {
     int netns; /* network namespace */
     struct box_limits limits;
     struct cgroup_fds groups;
-    char name[24];       /* of its directories, below host->ready_fd and host->run_ready_fd */
+    char name[24];       /* of its directories, below the host's three ready directories */
     char group_name[32]; /* of its groups */
     struct err err;      /* code ERR_OK: it is whole */
 };
@@ -50,8 +50,9 @@ void kits_refill(struct box_host *host);
 void kits_timer(struct box_host *host);
 
 /* Moves its directories to where the sandbox of that id has them. Both descriptors stay the kit's;
- * *ret_dir is the sandbox directory, the caller's. */
+ * *ret_dir is the record's directory, *ret_files the files', the caller's. */
 int kit_place_directory(struct kit *kit, const char *id, int *ret_dir, struct err *err);
+int kit_place_files(struct kit *kit, const char *id, int *ret_files, struct err *err);
 int kit_place_socket(struct kit *kit, const char *id, struct err *err);
 /* Gives its groups the id and *ret, which is the caller's; made anew if the limits are others. */
 int kit_place_groups(struct kit *kit, const char *id, const struct box_limits *limits,

@@ -143,7 +143,7 @@ int mounts_template(struct box_host *host, const struct box_plan *plan, int user
     return 0;
 }
 
-int mounts_state(int sandbox_dir, int userns, int *ret, struct err *err)
+int mounts_files(int files_dir, int userns, int *ret, struct err *err)
 {
-    return detach(sandbox_dir, userns, MOUNT_ATTR_NODEV, "the sandbox directory", ret, err);
+    return detach(files_dir, userns, MOUNT_ATTR_NODEV, "the sandbox's files", ret, err);
 }

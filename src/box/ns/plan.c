@@ -195,6 +195,8 @@ int box_plan_make(const struct box_layout *layout, const struct box_spec *spec, 
         fits && PUT(plan->template_dir, "%s/%s/rootfs", layout->templates_dir, spec->template_name);
     fits = fits && PUT(plan->layer_dir, "%s/layers/%s", layout->state_dir, spec->template_name);
     fits = fits && PUT(plan->sandbox_dir, "%s/sandboxes/%s", layout->state_dir, spec->id);
+    fits = fits && PUT(plan->files_dir, "%s/disk/files/%s", layout->state_dir, spec->id);
+    fits = fits && PUT(plan->disk, "%s", layout->disk_name);
     fits = fits && PUT(plan->run_dir, "%s/%s", layout->run_dir, spec->id);
     fits = fits && PUT(plan->cgroup, "%s-%u/%s", layout->cgroup_parent, layout->instance, spec->id);
     if (!fits)
@@ -224,9 +226,9 @@ const char *const *box_proc_masks(void)
 {
     /* pressure: anybody may set triggers there, on the whole host's load. A slash: a directory. */
     static const char *const candidates[] = {
-        "kallsyms",    "kcore",         "keys",     "cmdline",      "timer_list", "sched_debug",
-        "sysrq-trigger", "latency_stats", "iomem",  "vmallocinfo",  "slabinfo",   "pagetypeinfo",
-        "modules",     "pressure/"};
+        "kallsyms",    "kcore",         "keys",          "cmdline",  "timer_list",
+        "sched_debug", "sysrq-trigger", "latency_stats", "iomem",    "vmallocinfo",
+        "slabinfo",    "pagetypeinfo",  "modules",       "pressure/"};
     static const char *found[ARRAY_SIZE(candidates) + 1];
     static bool ready;
     size_t n = 0;

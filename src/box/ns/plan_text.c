@@ -17,12 +17,14 @@ static const struct {
 } steps[] = {
     /* box/ns/kit.c, in advance as far as there are kits */
     {"kit", "directory"},
+    {"kit", "files"},
     {"kit", "socket"},
     {"kit", "user namespace"},
     {"kit", "network"},
     {"kit", "cgroups"},
     /* box/ns/create.c */
     {"launcher", "place directory"},
+    {"launcher", "place files"},
     {"launcher", "place socket"},
     {"launcher", "network policy"},
     {"launcher", "cgroups"},
@@ -253,6 +255,8 @@ static int print(const struct box_plan *plan, struct buf *out, bool json)
     field(&t, json ? "layer" : "lower", plan->layer_dir);
     field(&t, "lower", plan->template_dir);
     field(&t, "sandbox-dir", plan->sandbox_dir);
+    field(&t, "files-dir", plan->files_dir);
+    field(&t, "disk-limit-by", plan->disk[0] ? plan->disk : "none");
     field(&t, "socket", socket);
     field(&t, "cgroup", plan->cgroup);
     put_numbers(&t, plan);

@@ -236,7 +236,7 @@ static int open_source(struct box_host *host, struct box *box, struct copying *c
     if (rc < 0)
         return rc;
     snprintf(path, sizeof path, "%s/upper", box->id);
-    c->source = openat(host->sandboxes_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    c->source = openat(host->files_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (c->source < 0)
         return err_os(err, errno, "open the files of sandbox %s", box->id);
     snprintf(c->info.template_name, sizeof c->info.template_name, "%s", box->record.template_name);

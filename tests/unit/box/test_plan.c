@@ -14,6 +14,7 @@
 
 static const char *const masks[] = {"kallsyms", "keys", NULL};
 static const struct box_layout layout = {.state_dir = "/var/lib/carrel",
+                                         .disk_name = "xfs quota",
                                          .run_dir = "/run/carrel",
                                          .templates_dir = "/t",
                                          .cgroup_parent = "carrel",
@@ -64,6 +65,7 @@ static void test_make(void **state)
     assert_string_equal(plan->template_dir, "/t/base/rootfs");
     assert_string_equal(plan->layer_dir, "/var/lib/carrel/layers/base");
     assert_string_equal(plan->sandbox_dir, "/var/lib/carrel/sandboxes/i1");
+    assert_string_equal(plan->files_dir, "/var/lib/carrel/disk/files/i1");
     assert_string_equal(plan->run_dir, "/run/carrel/i1");
     assert_string_equal(plan->cgroup, "carrel-2/i1");
     const struct box_inside *in = &plan->inside;
