@@ -55,6 +55,7 @@ static bool word_valid(const char *text)
     return n > 0 && n <= TEXT_MAX;
 }
 
+/* Without the slashes at its end; NULL if it is none. */
 static char *take_url(const char *text, struct carrel_error *err)
 {
     if (!word_valid(text) ||
@@ -79,7 +80,8 @@ static int settle(struct carrel_client *client, const struct carrel_client_optio
     const char *key = first(o->api_key, "CARREL_API_KEY", "E2B_API_KEY");
     const char *url = first(o->api_url, "CARREL_API_URL", "E2B_API_URL");
     const char *traffic = first(o->sandbox_url, "CARREL_SANDBOX_URL", "E2B_SANDBOX_URL");
-    _cleanup_free_ char *local_url = read_line(run_dir, "url"), *local_key = NULL;
+    _cleanup_free_ char *local_line = read_line(run_dir, "url"), *local_key = NULL;
+    _cleanup_free_ char *local_url = local_line ? take_url(local_line, NULL) : NULL;
     if (!url && !local_url)
         return error_set(err, CARREL_INVALID,
                          "no server named: set E2B_API_URL (`carrel env` prints it), or start "
@@ -90,7 +92,8 @@ static int settle(struct carrel_client *client, const struct carrel_client_optio
     client->sandbox_url = traffic ? take_url(traffic, err) : xstrdup(client->api_url);
     if (!client->sandbox_url)
         return -CARREL_INVALID;
-    if (!key && local_url && strncmp(client->api_url, local_url, strlen(client->api_url)) == 0) {
+    if (!key && local_url && strcmp(client->api_url, local_url) == 0 &&
+        strcmp(client->sandbox_url, local_url) == 0) {
         _cleanup_free_ char *dir = path_join(state_dir, "server");
         key = local_key = read_line(dir, "key");
     }
