@@ -139,7 +139,8 @@ static void prepare(const char *id, const char *token)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4)
+    int rounds;
+    if (argc != 4 || sscanf(argv[1], "%d", &rounds) != 1)
         return 2;
     struct carrel_client *client = carrel_client_new(NULL, &err);
     if (!client || carrel_sandbox_find(client, argv[2], NULL, &sandbox, &err) < 0) {
@@ -150,7 +151,7 @@ int main(int argc, char **argv)
     curl = curl_easy_init();
     prepare(argv[2], argv[3]);
     memset(small, 'x', sizeof small);
-    for (long round = -1; round < strtol(argv[1], NULL, 10); round++)
+    for (int round = -1; round < rounds; round++)
         for (size_t i = 0; i < sizeof contestants / sizeof contestants[0]; i++) {
             int64_t begun = now();
             int ok = contestants[i].call();
