@@ -10,7 +10,7 @@ from typing import Any
 from .errors import ConnectionLost, InvalidArgumentException
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # kinds of members
-OFFSET, MISSED, FROM_OFFSET = 1000, 1001, 1000  # docs/wire.md
+OFFSET, MISSED, FROM_OFFSET, KEEP_OUTPUT = 1000, 1001, 1000, 1000  # docs/wire.md
 OUTPUTS = {1: "stdout", 2: "stderr", 3: "pty"}
 
 
@@ -55,7 +55,10 @@ def encode_request(message: dict[str, Any]) -> bytes:
     if "pty" in message:
         size = message["pty"]["size"]
         out += member(2, member(1, member(1, size["cols"]) + member(2, size["rows"])))
-    return out + (member(4, message["stdin"]) if "stdin" in message else b"")
+    if "stdin" in message:
+        out += member(4, message["stdin"])
+    # A break loses what is under way, which may be more than what is held unasked.
+    return out + member(KEEP_OUTPUT, True)
 
 
 def members(data: bytes) -> dict[int, Any]:

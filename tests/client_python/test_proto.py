@@ -21,7 +21,10 @@ def test_requests():
         "stdin": False,
     }
     config = "0a0163" + "120161" + "1200" + "1a060a014b120176" + "22012f"
-    assert encode_request(message).hex() == "0a" + f"{len(config) // 2:02x}" + config + "2000"
+    assert (
+        encode_request(message).hex()
+        == "0a" + f"{len(config) // 2:02x}" + config + "2000" + "c03e01"
+    )
     with pytest.raises(InvalidArgumentException, match="UTF-8"):
         encode_request({"process": {"cmd": "\udcff"}})
 
