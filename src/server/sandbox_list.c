@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/key.h"
 #include "server/launcher_link.h"
 #include "server/sandbox.h"
 #include "server/sandbox_record.h"
@@ -104,11 +105,42 @@ static int load_row(const struct store_sandbox *row, void *arg)
     struct sandbox_list *list = arg;
     struct err err;
     struct sandbox *sandbox = sandbox_record_load(list->server, row, &err);
+    if (sandbox) {
+        sandbox_restore(sandbox);
+        return 0;
+    }
+    log_error("sandbox row not understood", "id=%s error=\"%s\"", row->id, err.message);
+    sandbox = sandbox_record_rescue(list->server, row);
     if (sandbox)
         sandbox_restore(sandbox);
-    else /* its box is nobody's then, and goes */
-        log_error("sandbox row not understood", "id=%s error=\"%s\"", row->id, err.message);
     return 0;
+}
+
+/* Nothing is known of it but what the launcher says: it is kept, for the first project. */
+static struct sandbox *rescue(struct sandbox_list *list, const struct launcher_reply *reply)
+{
+    int64_t now = clock_wall_ns();
+    const struct store_sandbox row = {
+        .id = reply->id,
+        .project = KEY_DEFAULT_PROJECT,
+        .template_name = reply->template_name,
+        .state = reply->state == LAUNCHER_RUNNING  ? "running"
+                 : reply->state == LAUNCHER_FROZEN ? "paused"
+                                                   : "cold",
+        .started = now,
+        .life_started = now,
+        .end = now + (int64_t)list->server->config->max_timeout * CLOCK_S,
+        .record = "",
+    };
+    struct sandbox *sandbox = sandbox_record_rescue(list->server, &row);
+    struct err err;
+    if (!sandbox)
+        return NULL;
+    log_warning("sandbox kept that no row is of", "id=%s", sandbox->id);
+    sandbox_restore(sandbox);
+    if (sandbox_record_save(sandbox, &err) < 0)
+        log_error("sandbox not saved", "id=%s error=\"%s\"", sandbox->id, err.message);
+    return sandbox;
 }
 
 int sandbox_list_load(struct sandbox_list *list, struct err *err)
@@ -172,6 +204,8 @@ static void on_listed(const struct launcher_reply *reply, void *arg)
         return;
     }
     struct sandbox *sandbox = sandbox_list_find(list, reply->id);
+    if (!sandbox && store_found(list->server->store) == STORE_LOST && !list->server->ready)
+        sandbox = rescue(list, reply);
     if (!sandbox)
         sandbox_list_destroy_stray(list, reply->id);
     else if (sandbox->unconfirmed)

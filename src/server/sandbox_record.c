@@ -165,6 +165,23 @@ struct sandbox *sandbox_record_load(struct server *server, const struct store_sa
     return sb;
 }
 
+struct sandbox *sandbox_record_rescue(struct server *server, const struct store_sandbox *row)
+{
+    struct store_sandbox bare = *row;
+    struct template template;
+    struct err err;
+    bare.record = "{}";
+    struct sandbox *sb = sandbox_record_load(server, &bare, &err);
+    if (!sb)
+        return NULL;
+    if (template_load(server->config->templates, sb->template_name, &template, NULL) == 0) {
+        sb->limits = sandbox_record_limits(server->config, &template);
+        template_done(&template);
+    }
+    token_new(sb->envd_token);
+    return sb;
+}
+
 void sandbox_record_set_template(struct sandbox *sb, const char *name)
 {
     snprintf(sb->template_name, sizeof sb->template_name, "%s", name);

@@ -14,6 +14,9 @@ int sandbox_record_save(const struct sandbox *sandbox, struct err *err);
 /* A sandbox from its row; NULL with err when the row makes no sense. */
 struct sandbox *sandbox_record_load(struct server *server, const struct store_sandbox *row,
                                     struct err *err);
+/* The same of a row whose record makes no sense: what the columns say, the limits of the template, and a
+ * token that its owner learns by connecting. NULL when there is not even an id. */
+struct sandbox *sandbox_record_rescue(struct server *server, const struct store_sandbox *row);
 /* It is of that template, and of no snapshot. */
 void sandbox_record_set_template(struct sandbox *sandbox, const char *name);
 /* Takes over network (reference stolen, NULL allowed) and what follows from it. */

@@ -338,10 +338,25 @@ static int open_edge(struct server *server, struct err *err)
     return rc;
 }
 
+static void tell_store(struct server *server)
+{
+    struct err err;
+    if (store_found(server->store) == STORE_RESTORED)
+        log_error("the database was damaged: its copy has taken its place", "kept=carrel.db.damaged");
+    else if (store_found(server->store) == STORE_LOST)
+        log_error("the database and its copy were damaged: keys, and all but the files and processes "
+                  "of sandboxes, are lost",
+                  "kept=carrel.db.damaged");
+    if (store_copy(server->store, &err) < 0)
+        log_warning("database without a copy", "error=\"%s\"", err.message);
+}
+
 static int open_store(struct server *server, struct err *err)
 {
     _cleanup_free_ char *dir = server_state_dir(server->config);
     int rc = store_open(dir, &server->store, err);
+    if (rc == 0)
+        tell_store(server);
     if (rc == 0)
         rc = key_first(server->store, dir, err);
     if (rc == 0)

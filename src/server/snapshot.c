@@ -350,6 +350,10 @@ void snapshot_list_named(struct snapshot_list *list, const char *id)
         s->confirmed = true;
         return;
     }
+    if (store_found(list->server->store) == STORE_LOST) {
+        log_warning("snapshot kept that no row is of", "id=%s", id);
+        return;
+    }
     log_warning("files of a snapshot that is not known are dropped", "id=%s", id);
     drop_files(list, id);
 }

@@ -4,7 +4,10 @@
 
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/path.h"
@@ -64,6 +67,8 @@ static const char *const statements[STATEMENTS] = {
 
 struct store {
     sqlite3 *db;
+    sqlite3 *copy; /* NULL: it could not be opened */
+    enum store_found found;
     sqlite3_stmt *prepared[STATEMENTS];
 };
 
@@ -113,24 +118,93 @@ static int migrate(struct store *store, const char *path, struct err *err)
     return rc;
 }
 
+static int open_db(const char *path, sqlite3 **ret)
+{
+    /* A checkpoint waits for the disk, on the server's loop: seldom, then. */
+    static const char settings[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+                                   "PRAGMA wal_autocheckpoint = 4000;";
+    mode_t old = umask(0077);
+    int code = sqlite3_open_v2(path, ret, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_busy_timeout(*ret, 2000);
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(*ret, settings, NULL, NULL, NULL);
+    umask(old);
+    return code & 0xff;
+}
+
+static int expect_ok(void *arg, int count, char **values, char **names)
+{
+    (void)names;
+    *(bool *)arg = count == 1 && values[0] && strcmp(values[0], "ok") == 0;
+    return 0;
+}
+
+/* Whether it opens and all its pages make sense. */
+static bool is_whole(const char *path)
+{
+    sqlite3 *db = NULL;
+    bool whole = false;
+    int code = open_db(path, &db);
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(db, "PRAGMA quick_check(1)", expect_ok, &whole, NULL) & 0xff;
+    sqlite3_close(db);
+    /* Busy, or without room: that is no damage. */
+    return code == SQLITE_OK ? whole : code != SQLITE_CORRUPT && code != SQLITE_NOTADB;
+}
+
+static int transfer(sqlite3 *from, sqlite3 *to)
+{
+    sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
+    if (!backup)
+        return sqlite3_errcode(to);
+    int code;
+    while ((code = sqlite3_backup_step(backup, -1)) == SQLITE_BUSY || code == SQLITE_LOCKED)
+        sqlite3_sleep(10);
+    return sqlite3_backup_finish(backup) == SQLITE_OK && code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+static void put_aside(const char *path)
+{
+    static const char *const parts[] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        _cleanup_free_ char *from = xasprintf("%s%s", path, parts[i]);
+        _cleanup_free_ char *to = xasprintf("%s.damaged%s", path, parts[i]);
+        if (rename(from, to) < 0 && errno != ENOENT)
+            unlink(from);
+    }
+}
+
+/* Puts the copy in the place of a database that is damaged. */
+static enum store_found restore(const char *path, const char *copy_path)
+{
+    sqlite3 *from = NULL, *to = NULL;
+    enum store_found found = STORE_LOST;
+    put_aside(path);
+    if (access(copy_path, F_OK) == 0 && is_whole(copy_path)) {
+        if (open_db(copy_path, &from) == SQLITE_OK && open_db(path, &to) == SQLITE_OK &&
+            transfer(from, to) == SQLITE_OK)
+            found = STORE_RESTORED;
+        sqlite3_close(to);
+        sqlite3_close(from);
+    }
+    if (found == STORE_LOST)
+        put_aside(copy_path);
+    return found;
+}
+
 int store_open(const char *dir, struct store **ret, struct err *err)
 {
     struct store *store = xcalloc(1, sizeof *store);
     _cleanup_free_ char *path = path_join(dir, "carrel.db");
+    _cleanup_free_ char *copy_path = path_join(dir, "carrel-copy.db");
     int rc;
-    mode_t old = umask(0077);
-    if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
-        SQLITE_OK)
+    if (access(path, F_OK) == 0 && !is_whole(path))
+        store->found = restore(path, copy_path);
+    if (open_db(path, &store->db) != SQLITE_OK)
         rc = failed(store, err, path);
-    else if (sqlite3_busy_timeout(store->db, 2000) != SQLITE_OK)
-        rc = failed(store, err, path);
-    /* A checkpoint waits for the disk, on the server's loop: seldom, then. */
-    else if ((rc = execute(store,
-                           "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                           "PRAGMA wal_autocheckpoint = 4000;",
-                           path, err)) == 0)
+    else
         rc = migrate(store, path, err);
-    umask(old);
     for (int i = 0; rc == 0 && i < STATEMENTS; i++) {
         if (sqlite3_prepare_v3(store->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &store->prepared[i], NULL) != SQLITE_OK)
@@ -140,7 +214,23 @@ int store_open(const char *dir, struct store **ret, struct err *err)
         store_close(store);
         return rc;
     }
+    if (open_db(copy_path, &store->copy) != SQLITE_OK) {
+        sqlite3_close(store->copy);
+        store->copy = NULL;
+    }
     *ret = store;
+    return 0;
+}
+
+enum store_found store_found(const struct store *store)
+{
+    return store->found;
+}
+
+int store_copy(struct store *store, struct err *err)
+{
+    if (!store->copy || transfer(store->db, store->copy) != SQLITE_OK)
+        return err_set(err, ERR_INTERNAL, 0, "the database has no copy");
     return 0;
 }
 
@@ -151,7 +241,20 @@ void store_close(struct store *store)
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(store->prepared[i]);
     sqlite3_close(store->db);
+    sqlite3_close(store->copy);
     free(store);
+}
+
+/* Makes the change of a statement that has run in the copy. What fails there is made good when the
+ * copy is made anew. */
+static void repeat(struct store *store, sqlite3_stmt *s)
+{
+    char *sql = store->copy ? sqlite3_expanded_sql(s) : NULL;
+    if (!sql)
+        return;
+    (void)sqlite3_exec(store->copy, sql, NULL, NULL, NULL);
+    explicit_bzero(sql, strlen(sql));
+    sqlite3_free(sql);
 }
 
 static void bind_text(sqlite3_stmt *s, int at, const char *text)
@@ -172,6 +275,8 @@ static int run(struct store *store, enum statement which, const char *doing, str
     int step = sqlite3_step(s), rc = 0;
     if (step != SQLITE_DONE && step != SQLITE_ROW)
         rc = failed(store, err, doing);
+    else
+        repeat(store, s);
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
     return rc;
@@ -298,6 +403,7 @@ int store_revoke_key(struct store *store, const char *name, int64_t now,
     int step = sqlite3_step(s);
     if (step == SQLITE_ROW && sqlite3_column_bytes(s, 0) == STORE_HASH_SIZE) {
         memcpy(ret_hash, sqlite3_column_blob(s, 0), STORE_HASH_SIZE);
+        repeat(store, s);
         rc = 0;
     } else if (step == SQLITE_DONE || step == SQLITE_ROW) {
         rc = err_set(err, ERR_NOT_FOUND, 0, "there is no key named \"%s\"", name);

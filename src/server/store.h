@@ -11,8 +11,18 @@
 
 struct store;
 
-/* Opens or makes <dir>/carrel.db. A database of a newer version is refused. 0 or -errno. */
+/* Opens or makes <dir>/carrel.db. A database of a newer version is refused. One that is damaged is put
+ * aside, and its copy takes its place: carrel-copy.db, in which every change is made, too. 0 or -errno. */
 int store_open(const char *dir, struct store **ret, struct err *err);
+enum store_found {
+    STORE_WHOLE,
+    STORE_RESTORED, /* out of the copy */
+    STORE_LOST,     /* both were damaged: it is empty */
+};
+enum store_found store_found(const struct store *store);
+/* Makes the copy anew, as the one process that keeps the store open does at its start. A failure costs
+ * the copy only. 0 or negative. */
+int store_copy(struct store *store, struct err *err);
 void store_close(struct store *store);
 
 /* ---- sandboxes ---- */

@@ -284,12 +284,74 @@ def test_state_that_cannot_be_read(fresh):
     assert "newer" in server.log()
     with sqlite3.connect(server.state + "/server/carrel.db") as db:
         db.execute("PRAGMA user_version = 2")
-        db.execute("INSERT INTO sandboxes VALUES ('ibad','p','base','running',1,1,1,'not json')")
+        db.execute("INSERT INTO sandboxes VALUES ('ibad','default','base','running',1,1,"
+                   "4000000000000000000,'not json')")
     db.close()
     server.launcher.add_box("ibad")
     server.start()
-    server.launcher.wait_call(DESTROY, "ibad")
     assert "not understood" in server.log()
+    # What the columns say holds, and its owner comes to it again.
+    assert ids(server) == {"ibad"}
+    token = server.api("POST", "/sandboxes/ibad/connect", {}).json["envdAccessToken"]
+    headers = {"E2b-Sandbox-Id": "ibad", "E2b-Sandbox-Port": "49983"}
+    assert server.request("GET", "/envs", headers=headers).status == 401
+    headers["X-Access-Token"] = token
+    assert server.request("GET", "/envs", headers=headers).status == 200
+
+
+def spoil(path):
+    for part in (path, path + "-wal"):
+        if os.path.exists(part):
+            with open(part, "r+b") as file:
+                file.write(b"this was a database, once upon a time" * 200)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_damaged_database(fresh, how):
+    server = fresh()
+    sandbox, paused = server.create(metadata={"a": "b"}), server.create()
+    assert paused.post("pause").status == 204
+    snapshot = sandbox.post("snapshots", {"name": "kept"}).json
+    other = server.another_key("other", project="other")
+    before = {s.id: s.info().json for s in (sandbox, paused)}
+    server.stop(how)
+    spoil(server.state + "/server/carrel.db")
+    server.start()
+    assert "its copy has taken its place" in server.log()
+    assert {s.id: s.info().json for s in (sandbox, paused)} == before
+    assert server.api("GET", "/snapshots").json == [snapshot]
+    assert server.api("GET", "/v2/sandboxes", key=other).json == []
+    assert os.path.exists(server.state + "/server/carrel.db.damaged")
+    assert sandbox.request("GET", "/envs").status == 200, "the same token"
+    # And again: the copy is a copy of what has become of it.
+    third = server.create()
+    assert paused.kill() == 204
+    server.stop(signal.SIGKILL)
+    spoil(server.state + "/server/carrel.db")
+    server.start()
+    assert ids(server) == {sandbox.id, third.id}
+
+
+def test_a_lost_database(fresh):
+    server = fresh()
+    sandbox, paused, cold = server.create(), server.create(), server.create()
+    snapshot = sandbox.post("snapshots", {}).json["snapshotID"].split(":")[0]
+    assert paused.post("pause").status == 204
+    assert cold.post("pause", {"memory": False}).status == 204
+    server.stop()
+    for name in ("carrel.db", "carrel-copy.db"):
+        spoil(server.state + "/server/" + name)
+    server.start()
+    assert "are lost" in server.log()
+    assert ids(server) == {sandbox.id, paused.id, cold.id}
+    states = {s["sandboxID"]: s["state"] for s in server.api("GET", "/v2/sandboxes").json}
+    assert states == {sandbox.id: "running", paused.id: "paused", cold.id: "paused"}
+    token = sandbox.post("connect").json["envdAccessToken"]
+    assert token != sandbox.token and sandbox.request("GET", "/envs").status == 401
+    assert sandbox.request("GET", "/envs", token=False,
+                           headers={"X-Access-Token": token}).status == 200
+    assert cold.post("connect").status == 201
+    assert server.launcher.snapshots == {snapshot} and server.launcher.count(DESTROY) == 0
 
 
 # ---- load ---------------------------------------------------------------------------------------
