@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import tempfile
@@ -206,10 +207,11 @@ def test_children_that_cannot_start_end_it(serve):
     one = serve()
     assert one.stop() == 0
     one.process.stdout.close()
-    with open(one.directory + "/state/server/carrel.db", "wb") as db:
-        db.write(b"this is no database" * 100)
+    with sqlite3.connect(one.directory + "/state/server/carrel.db") as db:
+        db.execute("PRAGMA user_version = 77")
+    db.close()
     done = carrel("serve", "--listen", "127.0.0.1:0", *one.where)
-    assert done.returncode == 70 and "not a database" in done.stderr
+    assert done.returncode == 2 and "written by a newer carrel" in done.stderr
     one.process = subprocess.Popen(["true"], stdout=subprocess.PIPE)
 
 

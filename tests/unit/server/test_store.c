@@ -9,7 +9,9 @@
 #include "server/store.h"
 
 static char *directory;
-static const char *const files[] = {"carrel.db", "carrel.db-wal", "carrel.db-shm", "key", NULL};
+static const char *const files[] = {"carrel.db", "carrel.db-wal", "carrel.db-shm", "key",
+                                    "carrel-copy.db", "carrel-copy.db-wal", "carrel-copy.db-shm",
+                                    NULL};
 
 static int set_up(void **state)
 {
