@@ -94,7 +94,7 @@ def test_input_that_many_processes_do_not_read(own_agent):
 def test_arguments_by_the_hundred_megabytes(own_agent):
     """Each is too long to be run, and would be remembered with its end."""
     waiting = own_agent.start("/bin/cat", stdin=True, tag="mine")
-    for i in range(40):
+    for _ in range(25):
         stream = own_agent.start("/bin/true", *["x" * 130000] * 25)
         assert stream.finish()[1]["exitCode"] == 126
         stream.close()
