@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -142,10 +143,10 @@ class _Sandbox(CodeOperations):
             body["autoPause"] = (end.get("action") if isinstance(end, dict) else end) == "pause"
             if lifecycle.get("auto_resume"):
                 body["autoResume"] = {"enabled": True}
-        # Not tried again after a broken connection: it may have been made.
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+        # With a key of its own the request may be sent again: it makes one sandbox.
+        headers = {"Idempotency-Key": idempotency_key or os.urandom(16).hex()}
         _, reply = await self._api.request(
-            "POST", "/sandboxes", body, request_timeout, headers=headers
+            "POST", "/sandboxes", body, request_timeout, again=True, headers=headers
         )
         return self._attach(reply)
 

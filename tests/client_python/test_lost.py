@@ -69,7 +69,7 @@ def test_a_server_that_is_none(server, answer):
                 connection.sendall(answer)
 
         threading.Thread(target=serve, daemon=True).start()
-        with pytest.raises(SandboxException, match="whether it was done is unknown"):
+        with pytest.raises(SandboxException, match="POST /sandboxes"):
             Sandbox(api_url=f"http://127.0.0.1:{other.getsockname()[1]}")
 
 
