@@ -253,7 +253,7 @@ def watching(f, contestants, dirs, files, make, connect):
 # ---- the report ----------------------------------------------------------------------------------
 
 
-def report(f, names, size, count, storm, lost, memory):
+def report(f, names, size, count, entries, storm, lost, memory):
     def cell(name, what, form):
         s = f.samples.get(f"{name} {what}")
         return form(s) if s else "-"
@@ -280,7 +280,7 @@ def report(f, names, size, count, storm, lost, memory):
             ("many form", "the same, one form, s", seconds),
             ("many tar", "the same, a tar stream up, s", seconds),
             ("many tar down", "the same, a tar stream down, s", seconds),
-            ("list", "ListDir of 100,000, s", seconds), ("remove", "Remove of 100,000, s", seconds),
+            ("list", f"ListDir of {entries:,}, s", seconds), ("remove", f"Remove of {entries:,}, s", seconds),
             ("storm", f"{storm} creations told, s", seconds)]:
         tool = f.samples.get(plain.get(what, ""))
         told = [cell(n, what, form) for n in names]
@@ -292,6 +292,8 @@ def report(f, names, size, count, storm, lost, memory):
         took = [f.samples[f"carrel {what} huge"].percentile(50) for what in ("put", "get")]
         f.bench.text(f"Through carrel, once: 4 GiB up in {took[0]:.1f} s, 20 GiB of a hole down in "
                      f"{took[1]:.1f} s.")
+    if f.bench.quick:
+        f.bench.text("A quick run (`--quick`): a tenth of the rounds, smaller sizes.")
     f.bench.text("Plain tools: cp and cat through a pipe, cp -r, tar, ls -la, rm -r; for the storm the "
                  "program that makes it, watched by nobody.", "",
                  "Peak memory after all of it, MiB: " + ", ".join(
@@ -301,9 +303,9 @@ def report(f, names, size, count, storm, lost, memory):
 
 def run(bench):
     f = Files(bench)
-    size = (128 if bench.quick else 1024) * MIB
-    count, dirs = (1000, 100) if bench.quick else (10000, 1000)
-    entries = 10000 if bench.quick else 100000
+    size = (256 if bench.quick else 1024) * MIB
+    count, dirs = (2000, 200) if bench.quick else (10000, 1000)
+    entries = 20000 if bench.quick else 100000
     with bench.server() as server, envd() as peer, nginx(bench.directory / "nginx") as other:
         sandbox = bench.sdk(server).Sandbox.create(timeout=600)
         fields = [f"E2b-Sandbox-Id: {sandbox.sandbox_id}", "E2b-Sandbox-Port: 49983",
@@ -348,7 +350,7 @@ def run(bench):
             if who:
                 memory[name] = peak_kib(Path(f"/proc/{who[1].pid}/status").read_text())
         sandbox.kill()
-    report(f, [c.name for c in contestants], size, count, dirs * 101, lost, memory)
+    report(f, [c.name for c in contestants], size, count, entries, dirs * 101, lost, memory)
     shutil.rmtree(bench.directory / "nginx", ignore_errors=True)
 
 
