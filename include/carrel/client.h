@@ -118,7 +118,8 @@ struct carrel_client;
 struct carrel_client_options {
     /* Each is looked for in this order: here; the environment (CARREL_API_KEY, E2B_API_KEY;
      * CARREL_API_URL, E2B_API_URL; CARREL_SANDBOX_URL, E2B_SANDBOX_URL); the files that a server on
-     * this machine leaves for root, <run_dir>/url and <state_dir>/server/key. */
+     * this machine leaves for root, <run_dir>/url and <state_dir>/server/key. E2B_DOMAIN stands for
+     * the address https://api.<domain>, if there is no other; SSL_CERT_FILE names whom to trust. */
     const char *api_key;
     const char *api_url;     /* such as "http://127.0.0.1:3000" */
     const char *sandbox_url; /* for the traffic of sandboxes; the default is api_url */

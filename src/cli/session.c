@@ -5,6 +5,7 @@
 #include "cli/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,7 +19,7 @@
 #include "base/fd.h"
 
 enum {
-    PIECE = 64 << 10,
+    PIECE = 1 << 20,
     LEAVE_KEY = 0x1d, /* Ctrl-] */
     END_KEY = 0x04,   /* Ctrl-D: the end of input in a terminal */
     BREAKS_MAX = 3,   /* then it is left, whatever it makes of them */
@@ -83,6 +84,7 @@ static void *pass_input(void *arg)
     struct connection *c = arg;
     static char bytes[PIECE];
     int quit_fd = carrel_cancel_fd(c->quit);
+    fcntl(STDIN_FILENO, F_SETPIPE_SZ, PIECE); /* fewer and larger requests, if it is a pipe */
     while (wait_input(c, quit_fd)) {
         ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
         if (n < 0 && errno == EINTR)

@@ -22,6 +22,7 @@ struct carrel_client {
     char *sandbox_url;
     char *user_agent;
     char *no_proxy;
+    char *authorities; /* a file of certificates to trust; NULL: the system's */
     int64_t timeout_ms;
     pthread_mutex_t lock; /* of what follows */
     struct line *idle;

@@ -79,6 +79,10 @@ static int settle(struct carrel_client *client, const struct carrel_client_optio
     const char *state_dir = o->state_dir ? o->state_dir : "/var/lib/carrel";
     const char *key = first(o->api_key, "CARREL_API_KEY", "E2B_API_KEY");
     const char *url = first(o->api_url, "CARREL_API_URL", "E2B_API_URL");
+    const char *domain = first(NULL, "CARREL_DOMAIN", "E2B_DOMAIN");
+    _cleanup_free_ char *domain_url = !url && domain ? xasprintf("https://api.%s", domain) : NULL;
+    if (domain_url)
+        url = domain_url;
     const char *traffic = first(o->sandbox_url, "CARREL_SANDBOX_URL", "E2B_SANDBOX_URL");
     _cleanup_free_ char *local_line = read_line(run_dir, "url"), *local_key = NULL;
     _cleanup_free_ char *local_url = local_line ? take_url(local_line, NULL) : NULL;
@@ -118,6 +122,8 @@ struct carrel_client *carrel_client_new(const struct carrel_client_options *opti
     client->user_agent = xasprintf("libcarrel/" CARREL_VERSION "%s%s", o->user_agent ? " " : "",
                                    o->user_agent ? o->user_agent : "");
     /* A server on this machine is never behind a proxy. */
+    const char *authorities = first(NULL, "SSL_CERT_FILE", "CURL_CA_BUNDLE");
+    client->authorities = authorities ? xstrdup(authorities) : NULL;
     const char *no_proxy = first(NULL, "no_proxy", "NO_PROXY");
     client->no_proxy = no_proxy ? xasprintf("%s,%s", LOCAL_HOSTS, no_proxy) : xstrdup(LOCAL_HOSTS);
     if (settle(client, o, err) < 0) {
@@ -140,6 +146,7 @@ void carrel_client_free(struct carrel_client *client)
     free(client->sandbox_url);
     free(client->user_agent);
     free(client->no_proxy);
+    free(client->authorities);
     free(client);
 }
 

@@ -134,6 +134,8 @@ void exchange_begin(struct exchange *x, struct carrel_client *client,
     curl_easy_setopt(x->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(x->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(x->easy, CURLOPT_NOPROXY, client->no_proxy);
+    if (client->authorities)
+        curl_easy_setopt(x->easy, CURLOPT_CAINFO, client->authorities);
     curl_easy_setopt(x->easy, CURLOPT_USERAGENT, client->user_agent);
     curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     curl_easy_setopt(x->easy, CURLOPT_BUFFERSIZE, (long)PIECE);

@@ -102,7 +102,6 @@ def test_leaving_and_coming_back(terminal, box):
     terminal.key("C-]")
     pid = terminal.until(r"carrel attach \w+ (\d+)").group(1)
     terminal.until("^status 0$")
-    terminal.type("clear", enter=True)
     terminal.type(f"{BINARY} attach {box} {pid}; echo again $?")
     terminal.type("echo is ${here}ed; exit 3")
     terminal.until("^is kepted")
@@ -141,9 +140,8 @@ def test_a_progress_bar_and_top(terminal, box, tmp_path):
     terminal.type(f"{BINARY} cp big* {box}:; echo status $?")
     terminal.until("^status 0$")
     assert "[=" not in terminal.screen(), "the bar is gone, and never took a second line"
-    terminal.type("clear", enter=True)
     terminal.type(f"{BINARY} top -i 1")
-    terminal.until(box)
+    terminal.until(f"^SANDBOX  +STATE .*\n{box}")
     terminal.key("C-c")
     terminal.until(r"host> $")
 

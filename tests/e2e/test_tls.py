@@ -443,3 +443,10 @@ def test_node_sdk_in_domain_mode(tls):
     finally:
         script.unlink()
     assert done.stdout == "all of it\n", done
+
+
+def test_the_command_in_domain_mode(tls):
+    script = (f"set -e; box=$({BINARY} create); {BINARY} exec $box echo hello from inside; "
+              f"{BINARY} kill $box")  # fmt: skip
+    done = in_domain(tls, "bash", "-c", script)
+    assert done.stdout == "hello from inside\n", done

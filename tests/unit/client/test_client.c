@@ -24,7 +24,8 @@ static struct carrel_error err;
 static void clear(void)
 {
     static const char *const names[] = {"CARREL_API_KEY", "E2B_API_KEY",        "CARREL_API_URL",
-                                        "E2B_API_URL",    "CARREL_SANDBOX_URL", "E2B_SANDBOX_URL"};
+                                        "E2B_API_URL",    "CARREL_SANDBOX_URL", "E2B_SANDBOX_URL",
+                                        "CARREL_DOMAIN",  "E2B_DOMAIN"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         unsetenv(names[i]);
 }
@@ -70,6 +71,11 @@ static void test_the_environment(void **state)
     setenv("E2B_SANDBOX_URL", "https://traffic", 1);
     setenv("CARREL_API_KEY", "e2b_2", 1);
     expect("http://server:1", "https://traffic", "e2b_2");
+    setenv("E2B_DOMAIN", "example.org:8", 1);
+    expect("http://server:1", "https://traffic", "e2b_2");
+    unsetenv("E2B_API_URL");
+    unsetenv("E2B_SANDBOX_URL");
+    expect("https://api.example.org:8", "https://api.example.org:8", "e2b_2");
     setenv("CARREL_API_KEY", "a key", 1);
     expect_error(CARREL_INVALID);
     setenv("CARREL_API_KEY", "a\r\nHeader: b", 1);
