@@ -117,6 +117,9 @@ void api_fork_forget(struct api_request *r);
 /* api_list.c */
 api_handler_fn api_sandbox_list_v1;
 api_handler_fn api_sandbox_list_v2;
+/* api_logs.c */
+api_handler_fn api_logs_v1;
+api_handler_fn api_logs_v2;
 /* api_metrics.c */
 api_handler_fn api_metrics_sandbox;
 api_handler_fn api_metrics_latest;

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "server/field.h"
 #include "server/launcher_link.h"
+#include "server/event.h"
 #include "server/network.h"
 #include "server/sandbox_list.h"
 #include "server/sandbox_record.h"
@@ -59,6 +60,7 @@ static int commit(struct api_change *change, struct err *err)
                        "Sandbox \"%s\" doesn't exist or you don't have access to it", change->id);
     sandbox_record_set_network(sb, TAKE_PTR(change->network));
     sb->allow_internet = change->allow_internet;
+    event_add(sb, EVENT_INFO, "network changed", NULL);
     return sandbox_record_save(sb, err);
 }
 

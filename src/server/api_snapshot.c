@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "server/admission.h"
 #include "server/api.h"
+#include "server/event.h"
 #include "server/field.h"
 #include "server/network.h"
 #include "server/sandbox_list.h"
@@ -52,6 +53,14 @@ static bool read_name(struct api_request *r, struct template_reference *ret)
     return rc >= 0;
 }
 
+static void tell_taken(struct api_request *r, const struct snapshot *snapshot)
+{
+    struct sandbox *sb = sandbox_list_find(r->server->sandboxes, snapshot->sandbox);
+    if (sb)
+        event_add(sb, EVENT_INFO, "snapshot taken", "snapshot", snapshot->id, NULL);
+    api_reply_json(r, 201, snapshot_json(snapshot));
+}
+
 static void on_taken(struct snapshot *snapshot, const struct err *err, void *arg)
 {
     struct api_request *r = arg;
@@ -70,7 +79,7 @@ static void on_taken(struct snapshot *snapshot, const struct err *err, void *arg
                          *name.tag ? name.tag : "default", &failure) < 0)
         api_reply_launcher_err(r, &failure);
     else
-        api_reply_json(r, 201, snapshot_json(snapshot));
+        tell_taken(r, snapshot);
 }
 
 void api_snapshot_create(struct api_request *r)

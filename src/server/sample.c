@@ -2,10 +2,12 @@
 /* Taking, keeping and showing readings. */
 #include "server/sample.h"
 
+#include <stdio.h>
 #include <uv.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "server/event.h"
 #include "server/launcher_link.h"
 #include "server/sandbox.h"
 #include "server/sandbox_list.h"
@@ -104,6 +106,21 @@ static void take_reading(struct sandbox *sb, const struct launcher_usage *usage)
     sample_ring_add(&sb->samples, &sample);
 }
 
+/* What the kernel has ended for lack of memory, so that its owner need not guess. */
+static void look_for_kills(struct sandbox *sb, const struct launcher_usage *usage)
+{
+    char count[16], limit[24];
+    if (sb->kills_known && usage->oom_kills > sb->oom_kills) {
+        snprintf(count, sizeof count, "%u", usage->oom_kills - sb->oom_kills);
+        snprintf(limit, sizeof limit, "%llu MiB",
+                 (unsigned long long)(sb->limits.memory_bytes >> 20));
+        event_add(sb, EVENT_WARN, "processes killed: out of memory", "count", count, "limit", limit,
+                  NULL);
+    }
+    sb->oom_kills = usage->oom_kills;
+    sb->kills_known = true;
+}
+
 static void fill(struct sampler *sampler);
 
 static void on_usage(const struct launcher_reply *reply, void *arg)
@@ -111,8 +128,10 @@ static void on_usage(const struct launcher_reply *reply, void *arg)
     struct sampler *sampler = arg;
     struct sandbox *sb = sandbox_list_find(sampler->server->sandboxes, reply->id);
     sampler->under_way--;
-    if (sb && reply->code == ERR_OK && sb->state == SANDBOX_RUNNING)
+    if (sb && reply->code == ERR_OK && sb->state == SANDBOX_RUNNING) {
         take_reading(sb, &reply->usage);
+        look_for_kills(sb, &reply->usage);
+    }
     fill(sampler);
 }
 

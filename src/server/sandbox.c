@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "rpc/envelope.h"
 #include "server/agent_call.h"
+#include "server/event.h"
 #include "server/launcher_link.h"
 #include "server/network.h"
 #include "server/pool.h"
@@ -37,6 +38,7 @@ struct sandbox *sandbox_new(struct server *server)
     struct sandbox *sb = xcalloc(1, sizeof *sb);
     sb->server = server;
     sb->state = SANDBOX_CREATING;
+    sb->kills_known = true;
     sb->allow_internet = sb->auto_pause_memory = true;
     TAILQ_INIT(&sb->takes);
     sb->id[0] = 'i';
@@ -222,6 +224,7 @@ static void begin(struct sandbox *sb)
     sandbox_settle(sb, NULL);
     log_info("sandbox created", "id=%s template=%s timeout=%lld", sb->id, sb->template_name,
              (long long)sb->timeout);
+    event_add(sb, EVENT_INFO, "sandbox created", "template", sb->shown, NULL);
 }
 
 /* ---- creation: out of the pool ---- */
@@ -394,6 +397,8 @@ void sandbox_kill(struct sandbox *sb, const char *reason)
     if (sb->state == SANDBOX_KILLING)
         return;
     log_info("sandbox ends", "id=%s reason=\"%s\"", sb->id, reason);
+    if (sandbox_visible(sb))
+        event_add(sb, EVENT_INFO, "sandbox ends", "reason", reason, NULL);
     sb->state = SANDBOX_KILLING;
     sb->server->stats.ended += !sb->shelf;
     uv_timer_stop(&sb->timer);
@@ -432,6 +437,7 @@ void sandbox_forget(struct sandbox *sb)
 void sandbox_restore(struct sandbox *sb)
 {
     sb->unconfirmed = true;
+    sb->kills_known = false;
     open_timer(sb);
     sandbox_list_add(sb->server->sandboxes, sb);
 }

@@ -87,6 +87,8 @@ struct sandbox {
     LIST_HEAD(, sandbox_wait) waits;
     LIST_HEAD(, proxy) proxies; /* exchanges under way to it: proxy.h */
     struct sample_ring *samples;
+    uint32_t oom_kills; /* as last read */
+    bool kills_known;   /* that holds: it is new, or has been read by us */
     struct shelf *shelf;             /* of the pool whose it is; NULL: it is not the pool's */
     TAILQ_ENTRY(sandbox) shelf_link; /* while WAITING */
     struct agent_call *call;         /* of ours to its agent, under way */

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/event.h"
 #include "server/network.h"
 #include "server/proxy.h"
 #include "server/sandbox-internal.h"
@@ -26,6 +27,7 @@ static void paused(struct sandbox *sb)
     sb->end = clock_wall_ns();
     sandbox_save_life(sb);
     log_info("sandbox paused", "id=%s cold=%d", sb->id, sb->cold);
+    event_add(sb, EVENT_INFO, "sandbox paused", "mode", sb->cold ? "filesystem" : "full", NULL);
     sandbox_settle(sb, NULL);
 }
 
@@ -76,6 +78,7 @@ void sandbox_pause(struct sandbox *sb, bool memory, const char *reason)
 
 static void not_resumed(struct sandbox *sb, const struct err *err)
 {
+    event_add(sb, EVENT_ERROR, "sandbox not resumed", "error", err->message, NULL);
     log_error("sandbox not resumed", "id=%s error=\"%s\"", sb->id, err->message);
     sb->state = SANDBOX_PAUSED;
     sb->end = clock_wall_ns();
@@ -101,10 +104,13 @@ static void on_resumed(const struct launcher_reply *reply, void *arg)
     sb->state = SANDBOX_RUNNING;
     if (sb->cold) {
         sb->cold = false;
+        sb->oom_kills = 0; /* its groups are new */
         sandbox_save_life(sb);
     }
     sandbox_arm(sb);
     log_info("sandbox resumed", "id=%s memory=%d", sb->id, reply->op == LAUNCHER_THAW);
+    event_add(sb, EVENT_INFO, "sandbox resumed", "mode",
+              reply->op == LAUNCHER_THAW ? "restore" : "reboot", NULL);
     sandbox_settle(sb, NULL);
 }
 

@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 
-enum { SCHEMA_VERSION = 2 };
+enum { SCHEMA_VERSION = 3, PRUNE_EVERY = 1000 };
 
 /* Each brings the tables from the version before to its own. */
 static const char schema_1[] =
@@ -29,7 +29,12 @@ static const char schema_2[] =
     " tag TEXT NOT NULL, sandbox TEXT NOT NULL, template TEXT NOT NULL, created INTEGER NOT NULL,"
     " record TEXT NOT NULL) WITHOUT ROWID;"
     "PRAGMA user_version = 2;";
-static const char *const schemas[SCHEMA_VERSION] = {schema_1, schema_2};
+static const char schema_3[] =
+    "CREATE TABLE events (id INTEGER PRIMARY KEY, sandbox TEXT NOT NULL, project TEXT NOT NULL,"
+    " at INTEGER NOT NULL, level INTEGER NOT NULL, message TEXT NOT NULL, fields TEXT NOT NULL);"
+    "CREATE INDEX events_sandbox ON events (sandbox, at);"
+    "PRAGMA user_version = 3;";
+static const char *const schemas[SCHEMA_VERSION] = {schema_1, schema_2, schema_3};
 
 enum statement {
     PUT_SANDBOX,
@@ -39,6 +44,10 @@ enum statement {
     PUT_SNAPSHOT,
     DELETE_SNAPSHOT,
     EACH_SNAPSHOT,
+    ADD_EVENT,
+    PRUNE_EVENTS,
+    EVENTS_FORWARD,
+    EVENTS_BACKWARD,
     ADD_KEY,
     REVOKE_KEY,
     EACH_KEY,
@@ -59,6 +68,15 @@ static const char *const statements[STATEMENTS] = {
     [DELETE_SNAPSHOT] = "DELETE FROM snapshots WHERE id = ?1",
     [EACH_SNAPSHOT] = "SELECT id, project, name, tag, sandbox, template, created, record"
                       " FROM snapshots ORDER BY created, id",
+    [ADD_EVENT] = "INSERT INTO events (sandbox, project, at, level, message, fields)"
+                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [PRUNE_EVENTS] = "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?1",
+#define EVENTS                                                                              \
+    "SELECT sandbox, project, at, level, message, fields FROM events WHERE sandbox = ?1"    \
+    " AND project = ?2 AND at BETWEEN ?3 AND ?4 AND level >= ?5 AND instr(message, ?6) > 0" \
+    " ORDER BY at "
+    [EVENTS_FORWARD] = EVENTS "ASC, id ASC LIMIT ?7",
+    [EVENTS_BACKWARD] = EVENTS "DESC, id DESC LIMIT ?7",
     [ADD_KEY] = "INSERT INTO keys (name, project, hint, hash, created) VALUES (?1, ?2, ?3, ?4, ?5)",
     [REVOKE_KEY] = "UPDATE keys SET revoked = ?2 WHERE name = ?1 AND revoked = 0 RETURNING hash",
     [EACH_KEY] = "SELECT name, project, hint, hash, created, revoked FROM keys ORDER BY id",
@@ -67,6 +85,7 @@ static const char *const statements[STATEMENTS] = {
 
 struct store {
     sqlite3 *db;
+    unsigned events; /* added by us */
     sqlite3 *copy; /* NULL: it could not be opened */
     enum store_found found;
     sqlite3_stmt *prepared[STATEMENTS];
@@ -275,7 +294,7 @@ static int run(struct store *store, enum statement which, const char *doing, str
     int step = sqlite3_step(s), rc = 0;
     if (step != SQLITE_DONE && step != SQLITE_ROW)
         rc = failed(store, err, doing);
-    else
+    else if (which != ADD_EVENT && which != PRUNE_EVENTS)
         repeat(store, s);
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
@@ -376,6 +395,52 @@ int store_each_snapshot(struct store *store, store_snapshot_fn *each, void *arg,
     if (rc >= 0)
         rc = step == SQLITE_DONE ? 0 : failed(store, err, "read snapshots");
     sqlite3_reset(s);
+    return rc;
+}
+
+int store_add_event(struct store *store, const struct store_event *event, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[ADD_EVENT];
+    bind_text(s, 1, event->sandbox);
+    bind_text(s, 2, event->project);
+    sqlite3_bind_int64(s, 3, event->at);
+    sqlite3_bind_int(s, 4, event->level);
+    bind_text(s, 5, event->message);
+    bind_text(s, 6, event->fields);
+    int rc = run(store, ADD_EVENT, "write event", err);
+    if (rc == 0 && ++store->events % PRUNE_EVERY == 0) {
+        sqlite3_bind_int64(store->prepared[PRUNE_EVENTS], 1, STORE_EVENTS_MAX);
+        rc = run(store, PRUNE_EVENTS, "forget old events", err);
+    }
+    return rc;
+}
+
+int store_each_event(struct store *store, const struct store_event_query *query,
+                     store_event_fn *each, void *arg, struct err *err)
+{
+    sqlite3_stmt *s = store->prepared[query->backward ? EVENTS_BACKWARD : EVENTS_FORWARD];
+    int step;
+    bind_text(s, 1, query->sandbox);
+    bind_text(s, 2, query->project);
+    sqlite3_bind_int64(s, 3, query->from);
+    sqlite3_bind_int64(s, 4, query->to);
+    sqlite3_bind_int(s, 5, query->level);
+    bind_text(s, 6, query->search);
+    sqlite3_bind_int64(s, 7, query->limit);
+    while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+        const struct store_event event = {
+            .sandbox = column_text(s, 0),
+            .project = column_text(s, 1),
+            .at = sqlite3_column_int64(s, 2),
+            .level = sqlite3_column_int(s, 3),
+            .message = column_text(s, 4),
+            .fields = column_text(s, 5),
+        };
+        each(&event, arg);
+    }
+    int rc = step == SQLITE_DONE ? 0 : failed(store, err, "read events");
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
     return rc;
 }
 

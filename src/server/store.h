@@ -5,6 +5,7 @@
  * same store open (`carrel key` beside a server). */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -63,6 +64,32 @@ int store_delete_snapshot(struct store *store, const char *id, struct err *err);
 typedef int store_snapshot_fn(const struct store_snapshot *row, void *arg);
 /* Oldest first; as store_each_sandbox. */
 int store_each_snapshot(struct store *store, store_snapshot_fn *each, void *arg, struct err *err);
+
+/* ---- events ---- */
+struct store_event {
+    const char *sandbox;
+    const char *project;
+    int64_t at; /* wall-clock nanoseconds */
+    int level;  /* enum event_level */
+    const char *message;
+    const char *fields; /* JSON object */
+};
+struct store_event_query {
+    const char *sandbox;
+    const char *project;
+    int64_t from, to; /* inclusive */
+    int level;        /* the least */
+    const char *search; /* in the message; "": all */
+    bool backward;      /* the newest first */
+    int64_t limit;
+};
+
+enum { STORE_EVENTS_MAX = 100000 }; /* of all sandboxes: the oldest go */
+/* Not part of the copy. */
+int store_add_event(struct store *store, const struct store_event *event, struct err *err);
+typedef void store_event_fn(const struct store_event *event, void *arg);
+int store_each_event(struct store *store, const struct store_event_query *query,
+                     store_event_fn *each, void *arg, struct err *err);
 
 /* ---- keys ---- */
 enum { STORE_HASH_SIZE = 32 };

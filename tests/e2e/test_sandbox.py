@@ -391,3 +391,13 @@ def test_metrics(sandbox):
 
 def test_idempotency_key_is_tolerated(create):
     assert create(idempotency_key=f"key-{uuid.uuid4()}").is_running()
+
+
+def test_logs_name_what_was_killed_for_memory(server, create):
+    sandbox = create()
+    with pytest.raises(Exception):  # the bomb's own end is test_isolation's
+        sandbox.commands.run("head -c 2G /dev/zero | tail", timeout=60)
+    path = f"/v2/sandboxes/{sandbox.sandbox_id}/logs?level=warn"
+    (entry,) = eventually(lambda: server.api("GET", path).json()["logs"], 30, "the event")
+    assert entry["message"] == "processes killed: out of memory"
+    assert entry["fields"]["limit"] == "512 MiB"

@@ -247,13 +247,13 @@ class FakeLauncher:
     # ---- messages ----
 
     def reply(self, op, serial, name, code=OK, os_error=0, message="", pid=0, more=0, state=0,
-              cpu_ns=0, memory=0, cache=0, disk=0):
+              cpu_ns=0, memory=0, cache=0, disk=0, oom=0):
         sock = self.sock
         if sock:
             with contextlib.suppress(OSError):
                 sock.send(REPLY.pack(VERSION, op, serial, name.encode(), code, os_error,
                                      message.encode(), pid, more, state, b"base", cpu_ns, memory,
-                                     cache, disk, 1, 0))
+                                     cache, disk, 1, oom))
 
     def _take(self, data):
         call = Call(REQUEST.unpack(data[: REQUEST.size]), data[REQUEST.size:])

@@ -283,7 +283,7 @@ def test_state_that_cannot_be_read(fresh):
     server.process.stdout.close()
     assert "newer" in server.log()
     with sqlite3.connect(server.state + "/server/carrel.db") as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
         db.execute("INSERT INTO sandboxes VALUES ('ibad','default','base','running',1,1,"
                    "4000000000000000000,'not json')")
     db.close()
