@@ -7,6 +7,7 @@ hostile: nothing is written outside the target directory.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import posixpath
@@ -21,6 +22,8 @@ from .errors import ConnectionLost, SandboxException
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+    from ._http import Response
 
 
 class Copy:
@@ -131,22 +134,28 @@ class Download(Copy):
             await self.file(path, local)
         return self.bytes
 
-    async def stream(self, path: str, file: Any) -> None:
+    @contextlib.asynccontextmanager
+    async def opened(self, path: str, kind: str = "") -> AsyncIterator[Response]:
+        """An answer to be read, with what may go wrong meanwhile told as it is to the user."""
         response = await self.files._http(
-            "GET", path, self.user, b"", None, None, self.timeout, True
+            "GET", path, self.user, b"", None, None, self.timeout, True, kind
         )
         try:
-            while piece := await response.some():
-                done = await self.shell.in_thread(file.write, piece)
-                if hasattr(done, "__await__"):
-                    await done
-                await self.count(piece)
+            yield response
         except ConnectionLost as lost:
             raise await self.files._endpoint.explain(lost, f"reading {path}", True) from lost
         except TimeoutError as error:
             raise response.silent() from error
         finally:
             response.close()
+
+    async def stream(self, path: str, file: Any) -> None:
+        async with self.opened(path) as response:
+            while piece := await response.some():
+                done = await self.shell.in_thread(file.write, piece)
+                if hasattr(done, "__await__"):
+                    await done
+                await self.count(piece)
 
     async def file(self, path: str, local: str, mode: int = 0o666) -> None:
         """Into a temporary file beside the target, which takes its place when it is whole."""
@@ -164,22 +173,15 @@ class Download(Copy):
     async def directory(self, path: str, local: str) -> None:
         """Into a temporary directory beside the target, which takes its place, or whose files take
         their places in it, once all is here."""
-        response = await self.files._http(
-            "GET", path, self.user, b"", None, None, self.timeout, True, "/tar"
-        )
         local = os.path.normpath(local)
         temporary = os.path.join(os.path.dirname(local), f".carrel-{os.urandom(8).hex()}")
         os.mkdir(temporary, 0o777)
         try:
-            reader = TarReader(self.shell.reader(response.some), self)
-            await self.shell.in_thread(unpack, reader, temporary)
+            async with self.opened(path, "/tar") as response:
+                reader = TarReader(self.shell.reader(response.some), self)
+                await self.shell.in_thread(unpack, reader, temporary)
             settle(temporary, local)
-        except ConnectionLost as lost:
-            raise await self.files._endpoint.explain(lost, f"reading {path}", True) from lost
-        except TimeoutError as error:
-            raise response.silent() from error
         finally:
-            response.close()
             shutil.rmtree(temporary, ignore_errors=True)
 
 

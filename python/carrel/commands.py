@@ -30,6 +30,7 @@ class _Processes:
 
     _io: Any
     _handle: Any
+    _terminals = False  # what is written goes to a terminal
 
     def __init__(self, endpoint: SandboxEndpoint) -> None:
         self._endpoint = endpoint
@@ -130,6 +131,22 @@ class _Processes:
     ) -> bool:
         """Kills a process, and with `group` all it has started. False if there is none."""
         return await self._signal(pid, "KILL", group, request_timeout)
+
+
+class _TakesInput(_Processes):
+    @operation
+    async def stream_input(
+        self, pid: int, data: Iterable[str | bytes], *, timeout: float | None = TIMEOUT
+    ) -> None:
+        """Writes piece after piece to the input of a process."""
+        for piece in data:
+            await self._send(pid, piece, self._terminals, timeout)
+
+
+class _GivesWriter(_Processes):
+    def stream_input(self, pid: int, *, timeout: float | None = TIMEOUT) -> AsyncCommandInputHandle:
+        """A writer to the input of a process."""
+        return AsyncCommandInputHandle(self, pid, self._terminals, timeout)
 
 
 class _Commands(_Processes):
@@ -235,31 +252,21 @@ class _Commands(_Processes):
         return handle
 
 
-class Commands(Blocking, _Commands):
+class Commands(Blocking, _Commands, _TakesInput):
     """Commands of a sandbox."""
 
     _handle = CommandHandle
 
-    @operation
-    async def stream_input(
-        self, pid: int, data: Iterable[str | bytes], *, timeout: float | None = TIMEOUT
-    ) -> None:
-        """Writes piece after piece to the standard input of a process."""
-        for piece in data:
-            await self._send(pid, piece, False, timeout)
 
-
-class AsyncCommands(Awaiting, _Commands):
+class AsyncCommands(Awaiting, _Commands, _GivesWriter):
     """Commands of a sandbox."""
 
     _handle = AsyncCommandHandle
 
-    def stream_input(self, pid: int, *, timeout: float | None = TIMEOUT) -> AsyncCommandInputHandle:
-        """A writer to the standard input of a process."""
-        return AsyncCommandInputHandle(self, pid, False, timeout)
-
 
 class _Pty(_Processes):
+    _terminals = True
+
     async def _create(
         self,
         size: Any,
@@ -303,7 +310,7 @@ class _Pty(_Processes):
         await self._resize(pid, size, request_timeout)
 
 
-class Pty(Blocking, _Pty):
+class Pty(Blocking, _Pty, _TakesInput):
     """Terminals of a sandbox, each with a login shell."""
 
     _handle = CommandHandle
@@ -334,16 +341,8 @@ class Pty(Blocking, _Pty):
         """Connects to a terminal that runs."""
         return await self._reattach(pid, timeout, request_timeout, on_data)
 
-    @operation
-    async def stream_input(
-        self, pid: int, data: Iterable[str | bytes], *, timeout: float | None = TIMEOUT
-    ) -> None:
-        """Types piece after piece on a terminal."""
-        for piece in data:
-            await self._send(pid, piece, True, timeout)
 
-
-class AsyncPty(Awaiting, _Pty):
+class AsyncPty(Awaiting, _Pty, _GivesWriter):
     """Terminals of a sandbox, each with a login shell."""
 
     _handle = AsyncCommandHandle
@@ -371,10 +370,6 @@ class AsyncPty(Awaiting, _Pty):
     ) -> AsyncCommandHandle:
         """Connects to a terminal that runs."""
         return await self._reattach(pid, timeout, request_timeout, on_data)
-
-    def stream_input(self, pid: int, *, timeout: float | None = TIMEOUT) -> AsyncCommandInputHandle:
-        """A writer to a terminal."""
-        return AsyncCommandInputHandle(self, pid, True, timeout)
 
 
 class AsyncCommandInputHandle:

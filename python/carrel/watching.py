@@ -55,10 +55,10 @@ class _Watcher:
         self, request_timeout: float | None, timeout: float | None, must_exist: bool
     ) -> None:
         self._timeout = request_timeout
-        self._deadline = time.monotonic() + timeout if timeout else None
         message = {"path": self._path, **self._options, "waitForPath": not must_exist}
         reply = await self._files._unary("CreateWatcher", message, self._user, request_timeout)
         self._id = reply["watcherId"]
+        self._deadline = time.monotonic() + timeout if timeout else None
         if self._on_event is not None:
             await self._listen()
             self._job = self._io.Job(self._run())

@@ -163,9 +163,8 @@ def test_the_time_limit(shared):
     with pytest.raises(TimeoutException) as failure:
         shared.commands.run("sleep 1000", timeout=0.5)
     assert failure.value.code == "deadline_exceeded"
-    handle = shared.commands.run("sleep 1000", background=True, timeout=0.5)
     with pytest.raises(TimeoutException):
-        handle.wait()
+        shared.commands.run("sleep 1000", background=True, timeout=0.5).wait()
 
 
 def test_terminals(shared):

@@ -103,7 +103,7 @@ def test_its_end_is_told(shared, folder, sandbox):
         ends.append(error)
         ended.set()
 
-    watcher = shared.files.watch(folder, on_event=print, on_exit=on_exit, timeout=0.3)
+    watcher = shared.files.watch(folder, on_event=print, on_exit=on_exit, timeout=3)
     assert ended.wait(30) and isinstance(ends[0], TimeoutException)
     watcher.stop()
     ended.clear()
