@@ -123,9 +123,15 @@ def race(bench, box, samples, rounds):
 
 def lines(box, samples, rounds):
     into = samples.setdefault("line", Samples("line"))
+
+    def came(message):
+        now = time.time()
+        for line in message.line.split():
+            into.add(now - float(line))
+
     box.run_code(
         f"import time\nfor _ in range({rounds}):\n    print(time.time())\n    time.sleep(0.005)",
-        on_stdout=lambda message: into.add(time.time() - float(message.line)),
+        on_stdout=came,
     )
 
 
@@ -191,10 +197,10 @@ def run(bench):
     samples = {}
     with bench.server() as server:
         Sandbox = interpreter(bench, server)
-        first_results(bench, Sandbox, samples, "cold", bench.rounds(60), lambda: None)
+        first_results(bench, Sandbox, samples, "cold", bench.rounds(20), lambda: None)
         with Sandbox.create(timeout=900) as box:
             settle(group_of(box), 1)
-            contexts(bench, box, samples, bench.rounds(40))
+            contexts(bench, box, samples, bench.rounds(20))
             bench.timed(samples, "sdk", lambda: one_plus_one(box), bench.rounds(500))
             race(bench, box, samples, bench.rounds(500))
             lines(box, samples, bench.rounds(500))
@@ -206,7 +212,7 @@ def run(bench):
             group = group_of(box)
             settle(group, POOL + 1)
             each = private_kib(group) / (POOL + 1)
-            first_results(bench, Sandbox, samples, "waiting", bench.rounds(60),
+            first_results(bench, Sandbox, samples, "waiting", bench.rounds(20),
                           lambda: settle(group, POOL + 1))
     bench.times(samples, CREATE, base="cold")
     bench.times(samples, LIVE, base="jupyter_client")
