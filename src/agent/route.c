@@ -125,7 +125,7 @@ static void message_complete(struct rpc_pending *pending, struct http_exchange *
     struct err err;
     json_t *in = NULL;
     int rc = status < 0 ? body_error(status, &err) : 0;
-    if (rc == 0 && pending->head.streaming)
+    if (rc == 0 && (pending->head.streaming || pending->head.grpc_web))
         rc = open_envelope(body, &body, &err);
     if (rc == 0)
         rc = agent_user(pending->agent, rpc_head_user(&pending->head), &user, &err);
@@ -169,8 +169,8 @@ static void serve_rpc(struct agent *agent, const struct rpc_route *route, struct
     if (!str_eqz(http->method, "POST")) {
         http_respond_header(x, "Allow", "POST");
         http_respond_error(x, 405, "an RPC is called by POST");
-    } else if (!rpc_head_type(http, streaming, &head)) {
-        rpc_respond_unsupported(x, streaming);
+    } else if (!rpc_head_type(http, streaming, &head) || (head.grpc_web && route->client_stream)) {
+        rpc_respond_unsupported(x, streaming); /* gRPC-Web has no streams of requests */
     } else if (rpc_head_parse(http, &head, &err) < 0) {
         rpc_respond_error(x, &head, &err);
     } else if (route->client_stream) {
@@ -180,7 +180,7 @@ static void serve_rpc(struct agent *agent, const struct rpc_route *route, struct
         *pending = (struct rpc_pending){agent, route, head};
         http_exchange_on(x, &pending_events, pending);
         /* Room for an envelope's head, and for an end-of-stream envelope behind it. */
-        http_body_collect(x, RPC_MESSAGE_MAX + (streaming ? 64 : 0), body_done, pending);
+        http_body_collect(x, RPC_MESSAGE_MAX + (streaming || head.grpc_web ? 64 : 0), body_done, pending);
     }
 }
 

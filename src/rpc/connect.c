@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "rpc/envelope.h"
+#include "rpc/grpc_web.h"
 #include "rpc/jsonx.h"
 #include "rpc/proto.h"
 
@@ -38,7 +39,15 @@ bool rpc_head_type(const struct http_request *request, bool streaming, struct rp
         if (str_ieqz(str_trim(type), content_types[codec][streaming]))
             return true;
     }
-    return false;
+    ret->grpc_web = grpc_web_type(str_trim(type), &ret->codec);
+    return ret->grpc_web;
+}
+
+static bool is_grpc_web(const struct http_exchange *x)
+{
+    struct str rest = http_header_get(&http_exchange_request(x)->headers, "content-type"), type;
+    enum rpc_codec codec;
+    return rest.p && str_split(&rest, ';', &type) && grpc_web_type(str_trim(type), &codec);
 }
 
 enum rpc_codec rpc_codec_of(const struct http_exchange *x)
@@ -111,6 +120,8 @@ int rpc_head_parse(const struct http_request *request, struct rpc_head *ret, str
                             ret->streaming ? "connect-content-encoding" : "content-encoding", err);
     if (rc == 0)
         rc = parse_timeout(request, ret, err);
+    if (rc == 0 && ret->grpc_web)
+        rc = grpc_web_head(request, ret, err);
     if (rc == 0)
         rc = parse_user(request, ret, err);
     parse_keepalive(request, ret);
@@ -157,19 +168,23 @@ json_t *rpc_error_json(const struct err *err)
                      jsonx_lossy_text(str_from(err->message)));
 }
 
-static void respond_json(struct http_exchange *x, int status, const json_t *message)
+static void respond_text(struct http_exchange *x, struct str json)
 {
-    _cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
-    http_respond(x, status, unary_json, text ? str_from(text) : STR("{}"));
+    if (is_grpc_web(x))
+        grpc_web_respond(x, RPC_CODEC_JSON, json);
+    else
+        http_respond(x, 200, unary_json, json);
 }
 
 static void respond_binary(struct http_exchange *x, const struct buf *body, int rc)
 {
-    struct rpc_head head = {.streaming = false};
+    struct rpc_head head = {.codec = RPC_CODEC_PROTO, .grpc_web = is_grpc_web(x)};
     struct err err;
     if (rc < 0) {
         err_set(&err, ERR_INTERNAL, -rc, "encode the answer");
         rpc_respond_error(x, &head, &err);
+    } else if (head.grpc_web) {
+        grpc_web_respond(x, RPC_CODEC_PROTO, buf_str(body));
     } else {
         http_respond(x, 200, rpc_content_type(RPC_CODEC_PROTO, false), buf_str(body));
     }
@@ -180,7 +195,7 @@ void rpc_respond_text(struct http_exchange *x, struct str json)
     _cleanup_(buf_done) struct buf body;
     buf_init(&body, ANSWER_MAX);
     if (rpc_codec_of(x) == RPC_CODEC_JSON)
-        http_respond(x, 200, unary_json, json);
+        respond_text(x, json);
     else
         respond_binary(x, &body, rpc_encode_text(x, json, &body));
 }
@@ -192,10 +207,9 @@ void rpc_respond(struct http_exchange *x, const json_t *out)
     if (rpc_codec_of(x) == RPC_CODEC_PROTO) {
         const struct proto_method *method = proto_method(http_exchange_request(x)->path);
         respond_binary(x, &body, out && method ? proto_encode(method->response, out, &body) : 0);
-    } else if (out) {
-        respond_json(x, 200, out);
     } else {
-        http_respond(x, 200, unary_json, STR("{}"));
+        _cleanup_free_ char *text = out ? json_dumps(out, JSON_COMPACT) : NULL;
+        respond_text(x, text ? str_from(text) : STR("{}"));
     }
 }
 
@@ -210,9 +224,15 @@ void rpc_respond_unsupported(struct http_exchange *x, bool streaming)
 
 void rpc_respond_error(struct http_exchange *x, const struct rpc_head *head, const struct err *err)
 {
+    if (head->grpc_web) {
+        grpc_web_respond_error(x, head->codec, err);
+        return;
+    }
     json_t *error = rpc_error_json(err);
     if (!head->streaming) {
-        respond_json(x, err_http_status(err->code), error);
+        _cleanup_free_ char *message = json_dumps(error, JSON_COMPACT);
+        http_respond(x, err_http_status(err->code), unary_json,
+                     message ? str_from(message) : STR("{}"));
         json_decref(error);
         return;
     }

@@ -4,7 +4,9 @@
  *
  * Two codecs, JSON and protobuf's binary one. Handlers work with JSON trees (or JSON text) whatever
  * came over the wire: binary messages become trees when they come and bytes when they go, by the
- * tables of rpc/proto.h. Errors and end-of-stream frames are JSON in both. */
+ * tables of rpc/proto.h. Errors and end-of-stream frames are JSON in both.
+ *
+ * gRPC-Web (rpc/grpc_web.h) is spoken by the same functions to clients whose content type asks. */
 #pragma once
 
 #include <jansson.h>
@@ -23,6 +25,7 @@ enum rpc_codec { RPC_CODEC_JSON, RPC_CODEC_PROTO };
 
 struct rpc_head {
     enum rpc_codec codec;
+    bool grpc_web;        /* messages in envelopes, unary ones too */
     bool streaming;       /* application/connect+…, errors travel in the end-of-stream frame */
     int64_t timeout_ns;   /* Connect-Timeout-Ms; -1: none */
     int64_t keepalive_ns; /* Keepalive-Ping-Interval */

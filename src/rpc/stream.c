@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "rpc/envelope.h"
+#include "rpc/grpc_web.h"
 #include "rpc/jsonx.h"
 
 enum { SMALL_FRAME = 512, FRAME_MAX = 16 << 20 };
@@ -16,6 +17,7 @@ struct rpc_stream {
     const struct rpc_stream_events *events;
     void *arg;
     enum rpc_codec codec;
+    bool grpc_web;
     struct str keepalive;
     uint64_t keepalive_ms;
     uv_timer_t keepalive_timer;
@@ -103,6 +105,7 @@ struct rpc_stream *rpc_stream_open(struct http_exchange *x, const struct rpc_hea
         .events = events,
         .arg = arg,
         .codec = head->codec,
+        .grpc_web = head->grpc_web,
         .keepalive = keepalive,
         .keepalive_ms = ms_up(head->keepalive_ns),
         .sent_at = uv_now(loop),
@@ -117,7 +120,9 @@ struct rpc_stream *rpc_stream_open(struct http_exchange *x, const struct rpc_hea
         uv_timer_start(&s->deadline_timer, deadline_due, ms_up(head->timeout_ns), 0);
     }
     http_exchange_on(x, &exchange_events, s);
-    http_respond_header(x, "Content-Type", rpc_content_type(s->codec, true));
+    http_respond_header(x, "Content-Type",
+                        s->grpc_web ? grpc_web_content_type(s->codec)
+                                    : rpc_content_type(s->codec, true));
     http_respond_start(x, 200, HTTP_LENGTH_CHUNKED);
     return s;
 }
@@ -172,10 +177,17 @@ void rpc_stream_metadata(struct rpc_stream *s, const char *name, const char *val
     json_object_set_new(s->metadata, name, json_pack("[s]", value));
 }
 
-void rpc_stream_end(struct rpc_stream *s, const struct err *err)
+static void send_trailers(struct rpc_stream *s, const struct err *err)
 {
-    if (s->ended)
-        return;
+    struct buf frame;
+    buf_init(&frame, FRAME_MAX);
+    if (grpc_web_end(&frame, err, s->metadata) == 0)
+        rpc_stream_send_raw(s, buf_ptr(&frame), buf_len(&frame));
+    buf_done(&frame);
+}
+
+static void send_end(struct rpc_stream *s, const struct err *err)
+{
     json_t *end = json_object();
     if (err)
         json_object_set_new(end, "error", rpc_error_json(err));
@@ -184,6 +196,16 @@ void rpc_stream_end(struct rpc_stream *s, const struct err *err)
     _cleanup_free_ char *text = json_dumps(end, JSON_COMPACT);
     json_decref(end);
     send_frame(s, ENVELOPE_END, text ? str_from(text) : STR("{}"));
+}
+
+void rpc_stream_end(struct rpc_stream *s, const struct err *err)
+{
+    if (s->ended)
+        return;
+    if (s->grpc_web)
+        send_trailers(s, err);
+    else
+        send_end(s, err);
     s->ended = true;
     uv_timer_stop(&s->keepalive_timer);
     uv_timer_stop(&s->deadline_timer);
