@@ -275,7 +275,9 @@ static void on_status(struct box_host *host, struct box *box)
 static void on_born(struct box_host *host, const struct box_born *born, int pidfd)
 {
     struct box *box = host->boxes;
-    while (box && (box->serial != born->serial || box->state == BOX_REMOVING))
+    /* One that has been given up meanwhile is not what was asked for any more. */
+    while (box && (box->serial != born->serial ||
+                   (box->state != BOX_STARTING && box->state != BOX_ENDING)))
         box = box->next;
     if (!box || born->os) {
         fd_closep(&pidfd);
