@@ -110,7 +110,7 @@ static int write_framing(const struct http_headers *headers, int64_t content_len
     return rc;
 }
 
-const char *http_head_rewrite(struct str method, struct str target, unsigned minor_version,
+const char *http_head_rewrite(struct str method, struct str target, unsigned version,
                               const struct http_headers *headers, int64_t content_length,
                               struct buf *out, struct http_want *ret, struct str *ret_host)
 {
@@ -120,16 +120,21 @@ const char *http_head_rewrite(struct str method, struct str target, unsigned min
     const char *why = find_host(target, headers, want.name, &path, ret_host);
     if (why)
         return why;
+    if (version != 10 && version != 11)
+        return "a version other than HTTP/1.0 and 1.1";
     if (str_eqz(method, "CONNECT"))
         return "CONNECT is for proxies";
+    if (str_eqz(method, "PRI"))
+        return "PRI is no request (RFC 9113, 3.4)";
     if (content_length < 0 && !str_ieqz(http_header_get(headers, "Transfer-Encoding"), "chunked"))
         return "a transfer encoding other than chunked";
     /* Of what a connection could be turned into, only this stays with one host. */
     want.upgrade = http_header_has_token(headers, "Connection", "upgrade") &&
                    str_ieqz(http_header_get(headers, "Upgrade"), "websocket") &&
                    content_length == 0;
-    int rc = buf_printf(out, "%.*s %.*s HTTP/1.%u\r\nHost: %s\r\n", STR_ARG(method), STR_ARG(path),
-                        minor_version > 0, want.name);
+    /* "http://a.example?x" has no path; a server must get one (RFC 9112, 3.2.1). */
+    int rc = buf_printf(out, "%.*s %s%.*s HTTP/1.%u\r\nHost: %s\r\n", STR_ARG(method),
+                        path.p[0] == '?' ? "/" : "", STR_ARG(path), version - 10, want.name);
     if (rc == 0)
         rc = write_fields(headers, out);
     if (rc == 0)

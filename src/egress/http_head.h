@@ -15,9 +15,10 @@ struct http_want {
 };
 
 /* Checks the head and appends what is sent in its place: the same request, but for the fields that
- * belong to one connection; that ends with the answer. content_length is the parser's (-1: chunked).
+ * belong to one connection; that ends with the answer. version: 10 and 11 are those of HTTP/1.x.
+ * content_length is the parser's (-1: chunked).
  * NULL when it is fine, otherwise why not (and nothing is to be sent). *ret_host is what it asked for,
  * as far as that can be told. */
-const char *http_head_rewrite(struct str method, struct str target, unsigned minor_version,
+const char *http_head_rewrite(struct str method, struct str target, unsigned version,
                               const struct http_headers *headers, int64_t content_length,
                               struct buf *out, struct http_want *ret, struct str *ret_host);

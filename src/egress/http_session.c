@@ -59,11 +59,12 @@ static void take_head(struct session *s)
     struct http_side *http = s->http;
     struct http_headers headers = parser_headers(http->parser);
     struct str host = STR("");
-    const char *method = llhttp_method_name((llhttp_method_t)http->parser->http.method);
+    const llhttp_t *parsed = &http->parser->http;
+    const char *method = llhttp_method_name((llhttp_method_t)parsed->method);
+    unsigned version = 10u * parsed->http_major + parsed->http_minor;
     int64_t length = parser_content_length(http->parser);
-    const char *why =
-        http_head_rewrite(str_from(method), parser_url(http->parser), http->parser->http.http_minor,
-                          &headers, length, &s->held, &http->want, &host);
+    const char *why = http_head_rewrite(str_from(method), parser_url(http->parser), version,
+                                        &headers, length, &s->held, &http->want, &host);
     http->chunked = length < 0;
     if (why) {
         buf_clear(&s->held);

@@ -126,10 +126,12 @@ static struct str origin_form(struct str target)
         memcmp(target.p + scheme, "://", 3) != 0)
         return target;
     struct str rest = {target.p + scheme + 3, target.len - scheme - 3};
-    size_t slash = str_find(rest, '/');
-    if (slash == rest.len)
+    size_t end = str_find(rest, '/'), query = str_find(rest, '?');
+    if (query < end)
+        end = query; /* no path, which no route has */
+    if (end == rest.len)
         return STR("/");
-    return (struct str){rest.p + slash, rest.len - slash};
+    return (struct str){rest.p + end, rest.len - end};
 }
 
 static void fill_request(struct http_conn *conn, struct http_request *r)

@@ -17,8 +17,8 @@ def connect(agent, method, message):
     """Sends the request; the raw socket."""
     body = envelope(json.dumps(message).encode())
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(DEADLINE)
     s.connect(agent.socket)
+    s.settimeout(DEADLINE)
     s.sendall(b"POST /process.Process/%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+json"
               b"\r\nContent-Length: %d\r\n\r\n" % (method.encode(), len(body)) + body)
     return s

@@ -74,7 +74,7 @@ def test_unknown_routes_and_methods(agent, method, path, status, allow):
 @pytest.mark.parametrize("path, content_type, accepted", [
     ("List", None, "application/json"),
     ("List", "text/plain", "application/json"),
-    ("List", "application/grpc-web+proto", "application/json"),
+    ("List", "application/grpc-web-text", "application/json"),
     ("List", "application/connect+json", "application/json"),
     ("Start", "application/json", "application/connect+json"),
     ("Start", "application/grpc", "application/connect+json"),
@@ -106,8 +106,8 @@ def test_a_connection_serves_many_requests(agent):
 
 def open_tunnel(agent, target):
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(20)
     s.connect(agent.socket)
+    s.settimeout(20)
     s.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
     head = b""
     while b"\r\n\r\n" not in head:

@@ -552,8 +552,8 @@ def test_killed_agents(tmp_path):
 def test_a_target_that_appears_meanwhile(agent, tmp_path):
     body = archive(*[(f"f{j}", b"x" * 50_000) for j in range(40)])
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(DEADLINE)
         s.connect(agent.socket)
+        s.settimeout(DEADLINE)
         request = raw_post(agent, tmp_path / "t", body)
         s.sendall(request[:1_000_000])
         wait_until(lambda: os.listdir(tmp_path))

@@ -96,8 +96,8 @@ def test_requests_cut_at_every_byte(agent):
                b"application/connect+json\r\nContent-Length: %d\r\n\r\n" % len(body)) + body
     for cut in range(0, len(request), 3):
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(DEADLINE)
         s.connect(agent.socket)
+        s.settimeout(DEADLINE)
         s.sendall(request[:cut])
         s.close()
     assert agent.request("GET", "/health")[0].status == 204

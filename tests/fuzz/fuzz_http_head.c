@@ -22,8 +22,9 @@ static enum parser_stop rewrite(const char *p, size_t n, struct buf *out, struct
         struct http_headers headers = parser_headers(parser);
         struct str host;
         const char *method = llhttp_method_name((llhttp_method_t)parser->http.method);
-        if (http_head_rewrite(str_from(method), parser_url(parser), parser->http.http_minor,
-                              &headers, parser_content_length(parser), out, want, &host))
+        unsigned version = 10u * parser->http.http_major + parser->http.http_minor;
+        if (http_head_rewrite(str_from(method), parser_url(parser), version, &headers,
+                              parser_content_length(parser), out, want, &host))
             stop = PARSER_ERROR;
     }
     parser_free(parser);

@@ -29,7 +29,7 @@ static const char *rewrite(const char *method, const char *target, int64_t lengt
     struct str host;
     buf_done(&out);
     buf_init(&out, 65536);
-    return http_head_rewrite(str_from(method), str_from(target), 1, &headers, length, &out, &want,
+    return http_head_rewrite(str_from(method), str_from(target), 11, &headers, length, &out, &want,
                              &host);
 }
 
@@ -51,6 +51,8 @@ static void writes_it_anew(void **state)
     assert_null(rewrite("POST", "http://A.b:80", 5, body));
     assert_string_equal(buf_cstr(&out), "POST / HTTP/1.1\r\nHost: a.b\r\nContent-Length: 5\r\n"
                                         "Connection: close\r\n\r\n");
+    assert_null(rewrite("POST", "http://a.b?q", 5, body));
+    assert_non_null(strstr(buf_cstr(&out), "POST /?q HTTP/1.1\r\nHost: a.b\r\n"));
     static const char *const chunked[] = {"Host", "a.b", "Transfer-Encoding", "Chunked", NULL};
     assert_null(rewrite("PUT", "/", -1, chunked));
     assert_non_null(strstr(buf_cstr(&out), "\r\nTransfer-Encoding: chunked\r\n"));
