@@ -194,7 +194,6 @@ class Watching(threading.Thread):
                            b"\0" + len(body).to_bytes(4, "big") + body,
                            {"Content-Type": "application/connect+json", "Connect-Protocol-Version": "1",
                             "Authorization": "Basic cm9vdDo=", **fields})
-        self.sock = connection.sock
         self.response = connection.getresponse()
         head = self.response.read(5)
         assert b"start" in self.response.read(int.from_bytes(head[1:], "big"))
@@ -207,7 +206,7 @@ class Watching(threading.Thread):
 
     def run(self):
         tail = b""
-        while self.left > 0 and (piece := self.sock.recv(1 << 20)):
+        while self.left > 0 and (piece := self.response.read1(1 << 20)):
             self.pieces.append(piece)
             self.left -= (tail + piece).count(self.MARK) - tail.count(self.MARK)
             tail = piece[-len(self.MARK) + 1:]
@@ -217,7 +216,6 @@ class Watching(threading.Thread):
     def names(self):
         """Of all creations told."""
         text = b"".join(self.pieces)
-        text = re.sub(rb"\r\n[0-9a-f]+\r\n", b"", text)  # the chunks' borders
         return set(re.findall(rb'"name":\s*"([^"]+)",\s*"type":\s*"EVENT_TYPE_CREATE', text)) | set(
             re.findall(rb'"type":"EVENT_TYPE_CREATE","name":"([^"]+)', text))
 

@@ -231,6 +231,17 @@ static int watch_dir(struct watch *w, struct watch_dir *dir, int fd, const char 
     return 0;
 }
 
+/* The same directory, opened again. btrfs shows a reader what was there when it opened, and nothing
+ * that has come since; what came between that and the watch would never be told. */
+static int open_again(int fd)
+{
+    int fresh = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fresh < 0)
+        return fd;
+    close(fd);
+    return fresh;
+}
+
 /* Opens the directory and then watches exactly what was opened, whatever its name means by then. With
  * w->reading unset behind it, it is gone, or not for us. Negative: the watch has failed. */
 static int begin_reading(struct watch *w, struct watch_dir *dir)
@@ -245,7 +256,8 @@ static int begin_reading(struct watch *w, struct watch_dir *dir)
     int fd = open(buf_cstr(&path), flags), os = 0;
     if (fd >= 0) {
         os = watch_dir(w, dir, fd, buf_cstr(&path));
-        w->reading = os ? NULL : fdopendir(TAKE_FD(fd));
+        if (!os)
+            w->reading = fdopendir(open_again(TAKE_FD(fd)));
         fd_closep(&fd);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
                (!dir->node.parent && errno != ENOENT && errno != ENOTDIR)) {

@@ -161,6 +161,25 @@ def test_many_files(shared, folder, watch):
     events.until(*[(CREATE, f"f{n}") for n in range(1, 2001)])
 
 
+HASTE = """
+import os, sys
+for d in range(300):
+    os.mkdir(f"{sys.argv[1]}/{d}")
+    for f in range(20):
+        os.close(os.open(f"{sys.argv[1]}/{d}/{f}", os.O_CREAT | os.O_WRONLY))
+"""
+
+
+def test_files_made_at_once_in_new_directories(shared, folder, watch):
+    """A new directory is read after it is watched. Where a file system shows a reader what was there
+    when it opened (btrfs does), it has to be opened after that, too."""
+    events = watch(folder, recursive=True)
+    shared.files.write("/tmp/haste.py", HASTE)
+    shared.commands.run(f"python3 /tmp/haste.py {folder}")
+    events.until(*[(CREATE, str(d)) for d in range(300)],
+                 *[(CREATE, f"{d}/{f}") for d in range(300) for f in range(20)])
+
+
 # ---- streams ------------------------------------------------------------------------------------
 
 
