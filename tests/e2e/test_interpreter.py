@@ -98,6 +98,18 @@ def test_rich_results(box):
     assert main.is_main_result and main.text == "5"
 
 
+def test_every_kind_of_result(box):
+    """What a cell shows under a MIME kind comes under the SDK's name for it."""
+    kinds = {"text/html": ("html", "<b>h</b>"), "image/svg+xml": ("svg", "<svg></svg>"),
+             "image/jpeg": ("jpeg", "/9j/4AAQ"), "application/pdf": ("pdf", "JVBERi0="),
+             "text/latex": ("latex", "$y$"), "application/javascript": ("javascript", "alert(1)"),
+             "application/json": ("json", {"a": [1]})}
+    for mime, (name, content) in kinds.items():
+        shown = box.run_code(f"from IPython.display import display\n"
+                             f"display({{{mime!r}: {content!r}}}, raw=True)")
+        assert shown.error is None and getattr(shown.results[0], name) == content, (mime, shown)
+
+
 def test_tables(box):
     frame = box.run_code(
         "import pandas as pd\n"
