@@ -5,13 +5,18 @@ run `/bin/true` in it, and kill it; bwrap does as much in as many processes. The
 pause, and the rate is what all of them did together.
 """
 
+import re
 import subprocess
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 from lib import peers
 from lib.bench import TEMPLATES, main
+from lib.file_peers import free_port
 from lib.samples import Samples, milliseconds, table
+
+from harness import eventually
 
 ROOTFS = TEMPLATES / "base" / "rootfs"
 TRUE = "/bin/true"
@@ -67,11 +72,19 @@ def sustained(bench, server):
     return rows
 
 
+def waiting(port):
+    """How many sandboxes are in the pool."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        return int(re.search(rb'carrel_sandboxes{state="waiting"} (\d+)', reply.read()).group(1))
+
+
 def run(bench):
     pool = ("--pool", "base=100")
-    with bench.server("--pool", "none") as cold, bench.server(*pool) as warm:
+    port = free_port()
+    metrics = ("--metrics", f"127.0.0.1:{port}")
+    with bench.server("--pool", "none") as cold, bench.server(*pool, *metrics) as warm:
         bench.crowd(cold, "cycles", 2, 50, TRUE)
-        time.sleep(2)  # for the pool to fill
+        eventually(lambda: waiting(port) == 100, 60, "a full pool")
         rows = bursts(bench, {"no pool": cold, "pool of 100": warm})
         rates = sustained(bench, cold)
     head = ["", "at once", "each p50 ms", "p95", "p99", "all, least", "all, p50", "kill p50", "failed"]

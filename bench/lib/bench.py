@@ -135,7 +135,7 @@ def machine():
         "cpus": os.cpu_count(),
         "memory_gib": round(int(memory.group(1)) / (1 << 20)),
         "kernel": platform.release(),
-        "system": release.group(1) if release else platform.system(),
+        "system": release.group(1) if release else os.uname().sysname,
         "virtual": virtual.stdout.strip() or "unknown",
     }
 

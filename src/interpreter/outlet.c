@@ -26,7 +26,7 @@ struct outlet {
     size_t carry;
 };
 
-/* False when there is nothing more for now. */
+/* False when the pipe is empty. */
 static bool read_some(struct outlet *o)
 {
     ssize_t n = read(o->fd, o->bytes + o->carry, CHUNK);

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests" / "e2e")]
 
 from carrel import AsyncSandbox, Sandbox  # noqa: E402
-from harness import TEMPLATES, VARIABLES, Server  # noqa: E402
+from harness import TEMPLATES, Server, pointed_at  # noqa: E402
 
 HAS_CODE = (TEMPLATES / "code-interpreter-v1" / "rootfs").is_dir()
 needs_code = pytest.mark.skipif(not HAS_CODE, reason="no template code-interpreter-v1")
@@ -42,12 +42,8 @@ def run_python(script, directory, *arguments):
 
 def serving(server):
     """Starts a server and points the package at it; undoes both afterwards."""
-    server.start()
-    saved = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update({name: server.env[name] for name in VARIABLES})
-    yield server
-    for name, value in saved.items():
-        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    with pointed_at(server):
+        yield server
     status = server.stop()
     assert status in (0, None), f"exit status {status}\n{server.log_tail()}"
     server.remove()

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import shutil
+import subprocess
 import tarfile
 from types import SimpleNamespace
 
@@ -259,7 +260,7 @@ def test_a_full_disk_here_leaves_nothing(shared, folder, tmp_path):
     """A download that the local disk cannot hold: the old file stays, nothing partial is left."""
     mount = tmp_path / "small"
     mount.mkdir()
-    assert os.system(f"mount -t tmpfs -o size=1m none {mount}") == 0
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", mount], check=True)
     try:
         (mount / "big").write_text("old")
         shared.files.write(f"{folder}/big", b"x" * 4_000_000)
@@ -267,7 +268,7 @@ def test_a_full_disk_here_leaves_nothing(shared, folder, tmp_path):
             shared.files.download(f"{folder}/big", mount / "big")
         assert os.listdir(mount) == ["big"] and (mount / "big").read_text() == "old"
     finally:
-        os.system(f"umount {mount}")
+        subprocess.run(["umount", mount], check=True)
 
 
 def test_a_full_disk_there(shared):

@@ -8,7 +8,7 @@ import sys
 import pytest
 from e2b import Sandbox
 
-from harness import BINARY, TEMPLATES, VARIABLES, Residue, Server, eventually
+from harness import BINARY, TEMPLATES, Residue, Server, eventually, pointed_at
 
 
 def pytest_configure(config):
@@ -34,12 +34,8 @@ def server():
 
 def serving(server):
     """Starts the server and points the SDK at it; undoes both afterwards."""
-    server.start()
-    saved = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update({name: server.env[name] for name in VARIABLES})
-    yield server
-    for name, value in saved.items():
-        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    with pointed_at(server):
+        yield server
     if server.proc is not None:
         finish(server)
 

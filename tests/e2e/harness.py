@@ -266,6 +266,23 @@ class Reply:
         return self.body.decode(errors="replace")
 
 
+@contextlib.contextmanager
+def pointed_at(server):
+    """Starts a server and points the SDKs' variables at it. Whatever happens, they are as before
+    afterwards; what becomes of the server is the caller's business, unless the caller has failed."""
+    server.start()
+    saved = {name: os.environ.get(name) for name in VARIABLES}
+    os.environ.update({name: server.env[name] for name in VARIABLES})
+    try:
+        yield server
+    except BaseException:
+        server.stop()
+        raise
+    finally:
+        for name, value in saved.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
 def basic(user):
     return "Basic " + base64.b64encode(f"{user}:".encode()).decode()
 

@@ -122,19 +122,22 @@ class Storm:
         """Workers work meanwhile, each in a thread of its own; the first failure of one is raised."""
         end, failures = time.monotonic() + seconds, []
 
+        failed = threading.Event()
+
         def work(worker):
             try:
                 while time.monotonic() < end:
                     worker.step()
             except BaseException as error:  # handed to the caller
                 failures.append(error)
+                failed.set()
 
         threads = [threading.Thread(target=work, args=(w,)) for w in workers]
         for thread in threads:
             thread.start()
         while time.monotonic() < end and not failures:
             self.strike()
-            time.sleep(self.random.uniform(0.05, 0.8))
+            failed.wait(self.random.uniform(0.05, 0.8))  # deaths come at any moment
         for thread in threads:
             thread.join(90)
         if failures:

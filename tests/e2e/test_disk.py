@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A sandbox that has filled its disk: told so, alone in it, and well again with the first room."""
 
-import os
-
 import pytest
 from e2b import CommandExitException, NotEnoughSpaceException, Sandbox
 
-from harness import VARIABLES, Server, eventually
+from harness import Server, eventually, pointed_at
 
 LIMIT_MB = 96
 MB = 1 << 20
@@ -16,12 +14,8 @@ MB = 1 << 20
 def small():
     """A server whose sandboxes may write little; a process of its own reads its log."""
     server = Server(extra=["--disk-mb", str(LIMIT_MB), "--pool", "none"])
-    server.start()
-    saved = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update({name: server.env[name] for name in VARIABLES})
-    yield server
-    for name, value in saved.items():
-        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    with pointed_at(server):
+        yield server
     status = server.stop()
     left = server.leftovers()
     server.remove()

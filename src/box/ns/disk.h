@@ -25,7 +25,7 @@ struct disk_options {
     const char *state_dir;
     unsigned instance;
     enum box_disk backend;
-    uint64_t image_bytes; /* 0: as much as there is room for now */
+    uint64_t image_bytes; /* 0: as much as is free when it is made */
 };
 
 /* Chooses and prepares. Enters a mount namespace of its own if it needs one, so it must be called
